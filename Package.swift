@@ -1,0 +1,103 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every room is Swift 6 with strict memory safety, and a warning stops the build.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+]
+
+func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
+let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
+let database: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let toml: Target.Dependency = .product(name: "TOMLKit", package: "TOMLKit")
+let http: Target.Dependency = .product(name: "FlyingFox", package: "FlyingFox")
+
+let package = Package(
+    name: "xenpr",
+    products: [
+        .executable(name: "xenprd", targets: ["xenprd"]),
+        .executable(name: "xenpr", targets: ["xenpr"]),
+        .executable(name: "xenpr-minor", targets: ["xenpr-minor"]),
+        .executable(name: "xenpr-agent", targets: ["xenpr-agent"]),
+        .executable(name: "xenpr-lab", targets: ["xenpr-lab"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.4.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.8.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.5.0"),
+        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+        .package(url: "https://github.com/swhitty/FlyingFox", from: "0.26.0"),
+    ],
+    targets: [
+        // C: system modules and the thinnest shims; no logic.
+        .target(
+            name: "CXen",
+            linkerSettings: [
+                .linkedLibrary("xenctrl"), .linkedLibrary("xenforeignmemory"), .linkedLibrary("xenstore"),
+                .linkedLibrary("xendevicemodel"), .linkedLibrary("xenevtchn"), .linkedLibrary("xengnttab"),
+                .linkedLibrary("xencall"), .linkedLibrary("xentoolcore"), .linkedLibrary("xentoollog"),
+            ]),
+        .target(name: "CLinux"),
+        .systemLibrary(name: "CKdumpfile", pkgConfig: "libkdumpfile", providers: [.apt(["libkdumpfile-dev"])]),
+
+        // The memory of a guest, and where it comes from.
+        room("GuestMemory"),
+        room("DumpSource", ["GuestMemory", "CKdumpfile"]),
+        room("XenSource", ["GuestMemory", "CXen"]),
+
+        // What the dead kernel's memory means.
+        room("KernelTypes", ["GuestMemory"]),
+        room("KernelObjects", ["KernelTypes"]),
+        room("ProcessModel", ["GuestMemory"]),
+        room("KernelProcesses", ["KernelObjects", "ProcessModel"]),
+
+        // What is written for the next life of the processes.
+        room("PlainJSON"),
+        room("Checkpoint", ["ProcessModel", "GuestMemory", "PlainJSON", "CLinux"]),
+        room("Salvage", ["KernelProcesses", "Checkpoint"]),
+
+        // The Xen host, and a protected guest's life on it.
+        room("XenControl", ["CXen"]),
+        room("Recovery", [logging]),
+
+        program("xenprd", [
+            "Recovery", "XenControl", "PlainJSON", logging, lifecycle, unixSignals, subprocess, system, database, toml, http,
+            arguments,
+        ]),
+        program("xenpr", [
+            "Salvage", "DumpSource", "XenSource", "XenControl", "PlainJSON", "Recovery", arguments, http, subprocess, system,
+            toml,
+        ]),
+        program("xenpr-minor", ["Salvage", "XenSource", "XenControl", "CLinux"]),
+        program("xenpr-agent", ["Checkpoint", "PlainJSON", "CLinux"]),
+        program("xenpr-lab", ["PlainJSON", arguments, logging, subprocess, system, toml]),
+
+        tests("GuestMemoryTests", ["GuestMemory"]),
+        tests("KernelTypesTests", ["KernelTypes"]),
+        tests("CheckpointTests", ["Checkpoint"]),
+        tests("PlainJSONTests", ["PlainJSON"]),
+        tests("RecoveryTests", ["Recovery"]),
+    ]
+)

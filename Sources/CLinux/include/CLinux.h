@@ -1,0 +1,4 @@
+#ifndef XPR_CLINUX_H
+#define XPR_CLINUX_H
+// Linux system calls and macros that Swift's Glibc module does not import.
+#endif
