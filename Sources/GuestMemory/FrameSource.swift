@@ -1,0 +1,24 @@
+/// A provider of a guest's physical memory: a domain mapped through Xen, or a dump file.
+///
+/// Two ways of access, for two needs: `read` copies a few bytes, for the walk over kernel objects; `withFrames` lends
+/// whole frames where they are, for page contents, which are never copied on their way to the recovery volume.
+public protocol FrameSource: AnyObject {
+    /// One past the highest frame that may exist. Frames below it can still be missing.
+    var frameLimit: FrameNumber { get }
+
+    /// Copies `buffer.count` bytes from `address`; the bytes must lie in one frame.
+    func read(_ address: PhysicalAddress, into buffer: UnsafeMutableRawBufferPointer) throws(MemoryFault)
+
+    /// Lends the contents of `frames`, in their order, as pieces of one or more whole frames each.
+    ///
+    /// The pieces are valid until `body` returns. A missing frame throws `MemoryFault` before `body` runs.
+    /// - Parameter frames: at most `FrameBatch.limit` of them.
+    func withFrames<Result>(
+        _ frames: ArraySlice<FrameNumber>, _ body: (_ pieces: [UnsafeRawBufferPointer]) throws -> Result
+    ) throws -> Result
+}
+
+public enum FrameBatch {
+    /// The most frames that `FrameSource.withFrames` takes at once (4 MiB), so that a source can bound what it maps.
+    public static let limit = 1024
+}

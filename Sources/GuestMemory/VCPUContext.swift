@@ -1,0 +1,32 @@
+/// What one virtual CPU of the dead guest held when it stopped: the only copy of the state of a task that was running.
+public struct VCPUContext: Hashable, Sendable {
+    /// Linux's and Xen's number of the vCPU; the same for PVH guests and QEMU.
+    public var number: Int
+    public var instructionPointer: UInt64
+    public var stackPointer: UInt64
+    /// The page table root in use (CR3), flags included.
+    public var pageTableRoot: UInt64
+    public var fsBase: UInt64
+    public var gsBase: UInt64
+    /// MSR_KERNEL_GS_BASE: the user's GS base while the CPU is in the kernel.
+    public var shadowGSBase: UInt64
+    /// x87 and SSE as FXSAVE stores them: 512 bytes.
+    public var fxsave: [UInt8]
+    /// Extended components by XSAVE feature number (2 = AVX upper halves, 5 = opmask, 6 = ZMM_Hi256, 7 = Hi16_ZMM, 9 = PKRU).
+    public var extended: [Int: [UInt8]]
+
+    public init(
+        number: Int, instructionPointer: UInt64 = 0, stackPointer: UInt64 = 0, pageTableRoot: UInt64 = 0, fsBase: UInt64 = 0,
+        gsBase: UInt64 = 0, shadowGSBase: UInt64 = 0, fxsave: [UInt8] = [], extended: [Int: [UInt8]] = [:]
+    ) {
+        self.number = number
+        self.instructionPointer = instructionPointer
+        self.stackPointer = stackPointer
+        self.pageTableRoot = pageTableRoot
+        self.fsBase = fsBase
+        self.gsBase = gsBase
+        self.shadowGSBase = shadowGSBase
+        self.fxsave = fxsave
+        self.extended = extended
+    }
+}
