@@ -1,1 +1,3 @@
-print("xenpr")
+import ArgumentParser
+
+await XenPR.run()
