@@ -1,0 +1,125 @@
+import GuestMemory
+
+/// `struct mm_struct`, without its pages (see `PageSupply`).
+public struct AddressSpace: Sendable {
+    public var startCode = VirtualAddress(rawValue: 0)
+    public var endCode = VirtualAddress(rawValue: 0)
+    public var startData = VirtualAddress(rawValue: 0)
+    public var endData = VirtualAddress(rawValue: 0)
+    public var startStack = VirtualAddress(rawValue: 0)
+    public var startBreak = VirtualAddress(rawValue: 0)
+    public var currentBreak = VirtualAddress(rawValue: 0)
+    public var argumentsStart = VirtualAddress(rawValue: 0)
+    public var argumentsEnd = VirtualAddress(rawValue: 0)
+    public var environmentStart = VirtualAddress(rawValue: 0)
+    public var environmentEnd = VirtualAddress(rawValue: 0)
+    /// `saved_auxv`: pairs of type and value, AT_NULL last.
+    public var auxiliaryVector: [UInt64] = []
+    /// SUID_DUMP_* from `mm->flags`: 0, 1 or 2.
+    public var dumpable: Int32 = 1
+    /// MMF_DISABLE_THP.
+    public var transparentHugePagesDisabled = false
+    /// `mm->exe_file`, in the group's table of open files.
+    public var executable: FileID?
+    /// Ascending, not overlapping.
+    public var mappings: [Mapping] = []
+    /// Contexts of asynchronous I/O (`mm->ioctx_table`), which cannot be brought back.
+    public var asynchronousIOContexts = 0
+
+    public init() {}
+}
+
+/// `struct vm_area_struct`.
+public struct Mapping: Sendable, Hashable {
+    public enum Kind: Sendable, Hashable {
+        /// No file, or the private anonymous part of one made without.
+        case anonymous
+        /// The brk area (start ≤ brk and end ≥ start_brk).
+        case heap
+        /// The area of the main stack.
+        case stack
+        case privateFile(FileID)
+        case sharedFile(FileID)
+        /// MAP_SHARED | MAP_ANONYMOUS, /dev/zero shared.
+        case sharedAnonymous(SharedMemoryID)
+        /// A mapping of a memfd, shared or private; its open file gives flags and inode.
+        case memfd(FileID, isPrivate: Bool)
+        /// System V shared memory.
+        case systemVSharedMemory(key: Int32, id: Int32)
+        case vdso
+        case vvar
+        /// `vsyscall` and other areas of the kernel's that each process has and nobody saves.
+        case kernelGate
+        /// What cannot be brought back: device memory, hugetlb, io_uring…, in words.
+        case unsupported(String)
+    }
+
+    public var start: VirtualAddress
+    /// Exclusive.
+    public var end: VirtualAddress
+    /// Offset into the file or shared memory, in bytes.
+    public var offsetBytes: UInt64
+    /// PROT_* (1 read, 2 write, 4 execute).
+    public var protection: UInt32
+    public var kind: Kind
+    /// VM_GROWSDOWN.
+    public var growsDown: Bool
+    /// VM_LOCKED.
+    public var isLocked: Bool
+    /// VM_NORESERVE.
+    public var isNoReserve: Bool
+    /// Bit n: MADV_n was given (MADV_HUGEPAGE 14, NOHUGEPAGE 15, DONTDUMP 16, MERGEABLE 12, DONTFORK 10, WIPEONFORK 18).
+    public var adviceBits: UInt64
+
+    public init(
+        start: VirtualAddress, end: VirtualAddress, offsetBytes: UInt64, protection: UInt32, kind: Kind,
+        growsDown: Bool = false,
+        isLocked: Bool = false, isNoReserve: Bool = false, adviceBits: UInt64 = 0
+    ) {
+        self.start = start
+        self.end = end
+        self.offsetBytes = offsetBytes
+        self.protection = protection
+        self.kind = kind
+        self.growsDown = growsDown
+        self.isLocked = isLocked
+        self.isNoReserve = isNoReserve
+        self.adviceBits = adviceBits
+    }
+}
+
+/// An inode of the kernel's internal tmpfs, with pages of its own: a shared anonymous mapping or a memfd.
+public struct SharedMemory: Sendable, Hashable {
+    public var sizeBytes: UInt64
+    /// Number of the inode; with `device` unique in the guest.
+    public var inode: UInt64
+    public var device: UInt64
+    /// nil: an anonymous mapping.
+    public var memfd: Memfd?
+
+    public init(sizeBytes: UInt64, inode: UInt64, device: UInt64, memfd: Memfd? = nil) {
+        self.sizeBytes = sizeBytes
+        self.inode = inode
+        self.device = device
+        self.memfd = memfd
+    }
+
+    /// What a memfd has beyond its pages.
+    public struct Memfd: Sendable, Hashable {
+        /// As given to `memfd_create`, without the "memfd:" that the kernel puts before it.
+        public var name: KernelString
+        public var uid: UInt32
+        public var gid: UInt32
+        public var mode: UInt32
+        /// F_SEAL_*.
+        public var seals: UInt32
+
+        public init(name: KernelString, uid: UInt32, gid: UInt32, mode: UInt32, seals: UInt32) {
+            self.name = name
+            self.uid = uid
+            self.gid = gid
+            self.mode = mode
+            self.seals = seals
+        }
+    }
+}

@@ -1,0 +1,126 @@
+import GuestMemory
+
+/// One thread: the parts of `struct task_struct` that belong to it alone.
+public struct DeadThread: Sendable {
+    /// `task->pid` in the guest's initial pid namespace; the leader's is the process's pid.
+    public var tid: Int32
+    public var command: KernelString
+    /// User registers as they are in `pt_regs` at the top of the kernel stack (or in the vCPU, when it was in user mode). The checkpoint room puts
+    /// them into their restarted form.
+    public var registers: GeneralRegisters
+    /// nil: could not be read, which refuses the process.
+    public var floatingPoint: FloatingPointState?
+    /// What is known about the system call that the thread is in, beyond its registers.
+    public var interruptedCall: InterruptedCall
+    public var credentials: Credentials
+    /// The mask to have after the call: `saved_sigmask` while `restore_sigmask` is set (ppoll, pselect, sigsuspend, epoll_pwait), `real_blocked`
+    /// while it is not empty (sigtimedwait), else `blocked`.
+    public var signalMask: UInt64
+    /// `task->pending`.
+    public var pendingSignals: [PendingSignal]
+    /// nil: none registered.
+    public var alternateStack: AlternateStack?
+    /// `task->robust_list`; 0: none.
+    public var robustList: VirtualAddress
+    /// nil: not registered.
+    public var rseq: RseqRegistration?
+    /// `task->clear_child_tid`; 0: none.
+    public var clearChildTID: VirtualAddress
+    /// `task->pdeath_signal`; 0: none.
+    public var parentDeathSignal: Int32
+    public var scheduling: Scheduling
+    /// `thread.tls_array`, the three GDT entries as 8-byte descriptors; all zero on 64-bit programs.
+    public var tlsDescriptors: [UInt64]
+    /// SECCOMP_MODE_* (`task->seccomp.mode`).
+    public var seccompMode: Int32
+
+    public init(tid: Int32, command: KernelString, registers: GeneralRegisters) {
+        self.tid = tid
+        self.command = command
+        self.registers = registers
+        self.floatingPoint = nil
+        self.interruptedCall = InterruptedCall()
+        self.credentials = Credentials()
+        self.signalMask = 0
+        self.pendingSignals = []
+        self.alternateStack = nil
+        self.robustList = VirtualAddress(rawValue: 0)
+        self.rseq = nil
+        self.clearChildTID = VirtualAddress(rawValue: 0)
+        self.parentDeathSignal = 0
+        self.scheduling = Scheduling()
+        self.tlsDescriptors = []
+        self.seccompMode = 0
+    }
+}
+
+/// A registered restartable sequence (`task->rseq*`).
+public struct RseqRegistration: Sendable, Hashable {
+    public var address: VirtualAddress
+    /// `rseq_len`.
+    public var size: UInt32
+    /// `rseq_sig`.
+    public var signature: UInt32
+    /// `rseq->rseq_cs` in user memory: the critical section that the thread announced; 0 or nil: none.
+    public var criticalSection: VirtualAddress?
+
+    public init(address: VirtualAddress, size: UInt32, signature: UInt32, criticalSection: VirtualAddress? = nil) {
+        self.address = address
+        self.size = size
+        self.signature = signature
+        self.criticalSection = criticalSection
+    }
+}
+
+/// How the scheduler treats a thread.
+public struct Scheduling: Sendable, Hashable {
+    /// SCHED_* (`task->policy`).
+    public var policy: UInt32 = 0
+    /// -20 … 19 (`static_prio` - 120).
+    public var nice: Int32 = 0
+    /// `rt_priority`, 1 … 99 for SCHED_FIFO and SCHED_RR.
+    public var realtimePriority: UInt32 = 0
+    /// `cpus_mask`, lowest CPU in bit 0 of the first word; empty: not read.
+    public var affinity: [UInt64] = []
+    /// The number of bits of `affinity` that mean a CPU (`nr_cpu_ids`).
+    public var possibleCPUs: UInt32 = 0
+    /// `timer_slack_ns`.
+    public var timerSlackNanoseconds: UInt64 = 50_000
+
+    public init() {}
+}
+
+/// What the kernel knows about the system call in which a thread was caught, beyond the user registers.
+public struct InterruptedCall: Sendable, Hashable {
+    /// What `restart_block.fn` points at.
+    public enum RestartFunction: Sendable, Hashable {
+        /// `hrtimer_nanosleep_restart`; `rmtp` is `restart_block.nanosleep.rmtp` (0: none).
+        case nanosleep(remainderAddress: VirtualAddress)
+        /// `do_restart_poll`.
+        case poll
+        /// `futex_wait_restart`.
+        case futex
+        /// Another function, by its kernel symbol.
+        case other(String)
+    }
+
+    /// Time left at the crash until the call's own timer fires: from the `hrtimer_sleeper` whose `task` is this thread, or from the restart
+    /// block's expiry when the call was already interrupted. 0: due. nil: no timer, or not read.
+    public var remainingNanoseconds: UInt64?
+    /// Only looked at when ax is -ERESTART_RESTARTBLOCK (-516) or orig_ax is restart_syscall (219).
+    public var restartFunction: RestartFunction?
+    /// Bytes that a read, write, send or receive had already moved (from the `iov_iter` on the kernel stack); nil: not known.
+    public var transferredBytes: UInt64?
+    /// The thread was current on the CPU that panicked: its call must not be made again.
+    public var causedPanic: Bool
+
+    public init(
+        remainingNanoseconds: UInt64? = nil, restartFunction: RestartFunction? = nil, transferredBytes: UInt64? = nil,
+        causedPanic: Bool = false
+    ) {
+        self.remainingNanoseconds = remainingNanoseconds
+        self.restartFunction = restartFunction
+        self.transferredBytes = transferredBytes
+        self.causedPanic = causedPanic
+    }
+}

@@ -1,0 +1,51 @@
+import GuestMemory
+
+/// Whose pages are asked for.
+public enum MemoryObject: Sendable, Hashable {
+    /// The pages that belong to the address space itself: anonymous ones (copied on write ones included) and the vdso's. Pages of mapped files come
+    /// back from the files, those of shared memory from the shared memory.
+    case addressSpace(AddressSpaceID)
+    /// All pages of a shared memory object; the address of a page is its offset in bytes.
+    case sharedMemory(SharedMemoryID)
+    /// The cached pages of a file whose name was removed; the address of a page is its offset in bytes. A hole or a page that is not cached is
+    /// left out.
+    case deletedFile(device: UInt64, inode: UInt64)
+}
+
+/// Pages of 4 KiB that follow each other in the object and in the guest's physical memory.
+public struct PageRun: Sendable, Hashable {
+    /// Of the first page; a multiple of 4096.
+    public var address: VirtualAddress
+    public var frame: FrameNumber
+    /// At least 1.
+    public var count: UInt32
+
+    public init(address: VirtualAddress, frame: FrameNumber, count: UInt32 = 1) {
+        self.address = address
+        self.frame = frame
+        self.count = count
+    }
+}
+
+/// Why pages could not be had.
+public struct PageSupplyError: Error, Sendable, Hashable, CustomStringConvertible {
+    /// Operation, place and cause, lower case.
+    public var description: String
+
+    public init(_ description: String) {
+        self.description = description
+    }
+}
+
+/// Where the checkpoint gets page contents from. Nothing is copied: the supply lends the mapped frames, and the writer hands them to the kernel.
+public protocol PageSupply: ~Copyable {
+    /// Calls `body` with the pages of an object in ascending order of their addresses, in batches of at most a few thousand pages. Stops when
+    /// `body` returns false.
+    /// - Throws: when the walk cannot go on; what `body` was already given stays valid. A page that is swapped out or unreadable is an error too,
+    ///   for a process must not go on with a hole where it had data.
+    mutating func forEachBatch(of object: MemoryObject, _ body: (_ runs: [PageRun]) -> Bool) throws(PageSupplyError)
+
+    /// Maps `frames`, in this order, and lends their bytes as pieces: together `frames.count` × 4096 bytes, each piece a multiple of 4096. A
+    /// foreign mapping is one piece, a dump file gives one piece for each stretch of frames that lie together. The pieces are gone when `body` returns.
+    mutating func lend(_ frames: [FrameNumber], _ body: (_ pieces: [UnsafeRawBufferPointer]) -> Void) throws(PageSupplyError)
+}

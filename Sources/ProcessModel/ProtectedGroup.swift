@@ -1,0 +1,71 @@
+import GuestMemory
+
+/// The processes of one cgroup (v2) of the dead guest, with everything that they share. The unit that is saved and restored.
+///
+/// Tables are keyed by the identifiers that processes hold; a process may only name what is in them. The checkpoint room checks that,
+/// for a model is only as sound as the dead memory it was read from.
+public struct ProtectedGroup: Sendable {
+    /// Last component of the cgroup's path, as given to `xenpr-agent run --group`.
+    public var name: String
+    /// Path in the unified hierarchy, for instance `/xenpr/counter`.
+    public var cgroupPath: KernelString
+    /// Thread groups, parents before their children where that is possible.
+    public var processes: [DeadProcess]
+    public var openFiles: [FileID: OpenFile]
+    public var descriptorTables: [DescriptorTableID: DescriptorTable]
+    public var filesystemContexts: [FilesystemContextID: FilesystemContext]
+    public var addressSpaces: [AddressSpaceID: AddressSpace]
+    public var signalActions: [SignalActionsID: SignalActions]
+    public var sharedMemory: [SharedMemoryID: SharedMemory]
+    public var pipes: [PipeID: Pipe]
+    /// Clocks of the guest at the crash.
+    public var clocks: GuestClocks
+    /// The namespaces of the guest's init process. A process whose namespaces differ from these is in a container.
+    public var initNamespaces: Namespaces
+    /// What the reader of the dead kernel already knows cannot come back.
+    public var obstacles: [Obstacle]
+
+    public init(name: String, cgroupPath: KernelString, clocks: GuestClocks, initNamespaces: Namespaces) {
+        self.name = name
+        self.cgroupPath = cgroupPath
+        self.processes = []
+        self.openFiles = [:]
+        self.descriptorTables = [:]
+        self.filesystemContexts = [:]
+        self.addressSpaces = [:]
+        self.signalActions = [:]
+        self.sharedMemory = [:]
+        self.pipes = [:]
+        self.clocks = clocks
+        self.initNamespaces = initNamespaces
+        self.obstacles = []
+    }
+}
+
+/// The guest's clocks at the crash (`tk_core.timekeeper`), in nanoseconds.
+public struct GuestClocks: Sendable, Hashable {
+    public var monotonicNanoseconds: UInt64
+    public var boottimeNanoseconds: UInt64
+    /// Since the epoch.
+    public var realtimeNanoseconds: UInt64
+
+    public init(monotonicNanoseconds: UInt64, boottimeNanoseconds: UInt64, realtimeNanoseconds: UInt64) {
+        self.monotonicNanoseconds = monotonicNanoseconds
+        self.boottimeNanoseconds = boottimeNanoseconds
+        self.realtimeNanoseconds = realtimeNanoseconds
+    }
+}
+
+/// Inode numbers of a task's namespaces (`nsproxy->*->ns.inum`, `cred->user_ns->ns.inum`); 0: not read.
+public struct Namespaces: Sendable, Hashable {
+    public var pid: UInt32 = 0
+    public var network: UInt32 = 0
+    public var ipc: UInt32 = 0
+    public var uts: UInt32 = 0
+    public var mount: UInt32 = 0
+    public var user: UInt32 = 0
+    public var cgroup: UInt32 = 0
+    public var time: UInt32 = 0
+
+    public init() {}
+}

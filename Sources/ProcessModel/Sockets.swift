@@ -1,0 +1,176 @@
+/// Options that every socket has (`struct sock`).
+public struct SocketOptions: Sendable, Hashable {
+    /// `sk_sndbuf`, as the kernel holds it (twice what was asked for).
+    public var sendBuffer: UInt32 = 212_992
+    /// `sk_rcvbuf`.
+    public var receiveBuffer: UInt32 = 212_992
+    /// SOCK_SNDBUF_LOCK (1) and SOCK_RCVBUF_LOCK (2) of `sk_userlocks`.
+    public var bufferLocks: UInt32 = 0
+    /// 0: none.
+    public var sendTimeoutMicroseconds: UInt64 = 0
+    public var receiveTimeoutMicroseconds: UInt64 = 0
+    public var reuseAddress = false
+    public var reusePort = false
+    public var priority: UInt32 = 0
+    public var receiveLowWater: UInt32 = 1
+    public var mark: UInt32 = 0
+    public var passesCredentials = false
+    public var passesSecurity = false
+    public var isBroadcast = false
+    public var keepsAlive = false
+    public var keepAliveCount: UInt32?
+    public var keepAliveIdleSeconds: UInt32?
+    public var keepAliveIntervalSeconds: UInt32?
+    public var outOfBandInline = false
+    /// Seconds; nil: off.
+    public var lingerSeconds: UInt32?
+    /// A socket filter (BPF) is attached, which is not saved.
+    public var hasFilter = false
+    /// `sk_bound_dev_if` as a name.
+    public var boundDevice: KernelString?
+
+    public init() {}
+}
+
+/// RCV_SHUTDOWN and SEND_SHUTDOWN of `sk_shutdown`.
+public struct SocketShutdown: OptionSet, Sendable, Hashable {
+    public let rawValue: UInt32
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+    public static let receive = SocketShutdown(rawValue: 1)
+    public static let send = SocketShutdown(rawValue: 2)
+}
+
+/// `struct unix_sock`.
+public struct UnixSocket: Sendable, Hashable {
+    public enum State: Sendable, Hashable {
+        /// Neither bound to a peer nor listening (TCP_CLOSE).
+        case unconnected
+        case connected
+        case listening
+    }
+
+    /// The name it is bound to.
+    public struct Address: Sendable, Hashable {
+        /// `sun_path`: a path, or an abstract name with its leading NUL.
+        public var name: KernelString
+        /// Mode and owner of the socket's inode when it is a path in a filesystem.
+        public var mode: UInt32
+        public var uid: UInt32
+        public var gid: UInt32
+        /// The path no longer leads to this socket.
+        public var isDeleted: Bool
+
+        public init(name: KernelString, mode: UInt32 = 0o755, uid: UInt32 = 0, gid: UInt32 = 0, isDeleted: Bool = false) {
+            self.name = name
+            self.mode = mode
+            self.uid = uid
+            self.gid = gid
+            self.isDeleted = isDeleted
+        }
+    }
+
+    /// The other end of a connection.
+    public enum Peer: Sendable, Hashable {
+        case none
+        /// A socket of this group, by the number of its inode.
+        case inode(UInt64)
+        /// Held by somebody outside the group, in words (its bound name or its owner).
+        case outside(String)
+        /// The other end is closed.
+        case closed
+    }
+
+    /// SOCK_STREAM 1, SOCK_DGRAM 2, SOCK_SEQPACKET 5.
+    public var type: UInt32
+    public var state: State
+    /// Number of the socket's inode.
+    public var inode: UInt64
+    public var address: Address?
+    public var peer: Peer
+    /// `sk_max_ack_backlog` while listening.
+    public var backlog: UInt32
+    public var shutdown: SocketShutdown
+    /// Messages (or pieces of the stream) to be received, oldest first.
+    public var receiveQueue: [Message]
+    /// Connections that were made to a listening socket and not yet accepted.
+    public var waitingConnections: UInt32
+    public var options: SocketOptions
+
+    public struct Message: Sendable, Hashable {
+        public var bytes: [UInt8]
+        /// Carries descriptors (SCM_RIGHTS) or an address that is not saved.
+        public var hasUnsavedParts: Bool
+
+        public init(bytes: [UInt8], hasUnsavedParts: Bool = false) {
+            self.bytes = bytes
+            self.hasUnsavedParts = hasUnsavedParts
+        }
+    }
+
+    public init(type: UInt32, state: State, inode: UInt64, peer: Peer = .none) {
+        self.type = type
+        self.state = state
+        self.inode = inode
+        self.address = nil
+        self.peer = peer
+        self.backlog = 0
+        self.shutdown = []
+        self.receiveQueue = []
+        self.waitingConnections = 0
+        self.options = SocketOptions()
+    }
+}
+
+/// A TCP or UDP socket (`struct inet_sock`) that is not connected, or a connected UDP one.
+public struct InetSocket: Sendable, Hashable {
+    public enum State: Sendable, Hashable {
+        /// Bound or not (TCP_CLOSE).
+        case closed
+        case listening
+        /// TCP_ESTABLISHED: of a UDP socket with a default destination, or of a TCP connection.
+        case established
+        /// Any other state of a TCP connection, by its name ("SYN_SENT").
+        case other(String)
+    }
+
+    /// AF_INET 2 or AF_INET6 10.
+    public var family: UInt32
+    /// SOCK_STREAM 1, SOCK_DGRAM 2, SOCK_RAW 3.
+    public var type: UInt32
+    /// IPPROTO_*.
+    public var transport: UInt32
+    public var state: State
+    /// Number of the socket's inode.
+    public var inode: UInt64
+    /// 4 or 16 bytes in network order.
+    public var sourceAddress: [UInt8]
+    /// Host order; 0: not bound.
+    public var sourcePort: UInt16
+    public var destinationAddress: [UInt8]
+    public var destinationPort: UInt16
+    public var backlog: UInt32
+    public var isIPv6Only: Bool
+    public var isFreeBind: Bool
+    public var shutdown: SocketShutdown
+    /// Datagrams to be received, or connections to be accepted, which are lost.
+    public var queuedItems: UInt32
+    public var options: SocketOptions
+
+    public init(family: UInt32, type: UInt32, transport: UInt32, state: State, inode: UInt64) {
+        self.family = family
+        self.type = type
+        self.transport = transport
+        self.state = state
+        self.inode = inode
+        self.sourceAddress = []
+        self.sourcePort = 0
+        self.destinationAddress = []
+        self.destinationPort = 0
+        self.backlog = 0
+        self.isIPv6Only = false
+        self.isFreeBind = false
+        self.shutdown = []
+        self.queuedItems = 0
+        self.options = SocketOptions()
+    }
+}
