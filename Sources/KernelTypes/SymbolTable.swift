@@ -1,0 +1,124 @@
+import GuestMemory
+
+/// Symbols of the kernel, decoded from its own compressed table (kernel/kallsyms.c, scripts/kallsyms.c).
+///
+/// Only the names asked for are kept: a kernel has some 200,000 symbols and the walk needs a few dozen.
+public struct SymbolTable: Hashable, Sendable {
+    public private(set) var addresses: [String: VirtualAddress] = [:]
+
+    public init(addresses: [String: VirtualAddress]) { self.addresses = addresses }
+
+    /// The address of `name`.
+    public func address(of name: String) throws(KernelError) -> VirtualAddress {
+        guard let address = addresses[name] else { throw .noSymbol(name) }
+        return address
+    }
+
+    /// The most symbols believed: five times what a distribution kernel has.
+    static let countLimit = 1 << 20
+
+    /// Decodes the table of the kernel behind `memory`.
+    ///
+    /// VMCOREINFO tells where its parts are since Linux 6.0 (commit 5fd8fea935a1, "vmcoreinfo: include kallsyms symbols").
+    public init(names wanted: Set<String>, info: VMCoreInfo, memory: VirtualMemory) throws(KernelError) {
+        func part(_ name: String) throws(KernelError) -> VirtualAddress {
+            guard let address = info.symbol(name) else { throw .noVMCoreInfoLine("SYMBOL(\(name))") }
+            return address
+        }
+        do {
+            let count = Int(try memory.integer(at: part("kallsyms_num_syms"), as: UInt32.self))
+            guard (1...Self.countLimit).contains(count) else { throw KernelError.symbols("it claims \(count) symbols") }
+            let tokens = try Tokens(
+                table: part("kallsyms_token_table"), index: part("kallsyms_token_index"), memory: memory)
+            let offsets = try memory.bytes(at: part("kallsyms_offsets"), count: count * 4)
+            let base = try memory.integer(at: part("kallsyms_relative_base"), as: UInt64.self)
+            guard let anchor = info.symbol("_stext") else { throw KernelError.noVMCoreInfoLine("SYMBOL(_stext)") }
+
+            let found = try Self.find(
+                wanted.union(["_stext"]), count: count, names: part("kallsyms_names"), tokens: tokens, memory: memory)
+            func offset(_ index: Int) -> Int32 {
+                Int32(
+                    bitPattern: UInt32(offsets[index * 4]) | UInt32(offsets[index * 4 + 1]) << 8
+                        | UInt32(offsets[index * 4 + 2]) << 16 | UInt32(offsets[index * 4 + 3]) << 24)
+            }
+            // With CONFIG_KALLSYMS_ABSOLUTE_PERCPU (x86-64 SMP before 6.15) a negative offset counts down from the base and
+            // the others are absolute; without it all count up. `_stext`, whose address VMCOREINFO tells, decides.
+            let decoders: [(Int32) -> UInt64] = [
+                { $0 < 0 ? base &- 1 &- UInt64(bitPattern: Int64($0)) : UInt64($0) },
+                { base &+ UInt64(UInt32(bitPattern: $0)) },
+            ]
+            guard let index = found["_stext"],
+                let decode = decoders.first(where: { $0(offset(index)) == anchor.rawValue })
+            else { throw KernelError.symbols("_stext is not where VMCOREINFO says") }
+            addresses = found.mapValues { VirtualAddress(decode(offset($0))) }
+        } catch let error as KernelError {
+            throw error
+        } catch let fault as MemoryFault {
+            throw .memory(fault, reading: "the kernel's symbol table")
+        } catch {
+            throw .symbols("\(error)")
+        }
+    }
+
+    /// The 256 pieces of which names are made.
+    private struct Tokens {
+        var pieces: [[UInt8]] = []
+
+        init(table: VirtualAddress, index: VirtualAddress, memory: VirtualMemory) throws(MemoryFault) {
+            for token in 0..<256 {
+                let offset = try memory.integer(at: index + token * 2, as: UInt16.self)
+                pieces.append(Array(try memory.string(at: table + Int(offset), limit: 128).utf8))
+            }
+        }
+    }
+
+    /// Walks the compressed names and returns the position in the table of each wanted one (of the first, if it stands there twice).
+    private static func find(
+        _ wanted: Set<String>, count: Int, names: VirtualAddress, tokens: Tokens, memory: VirtualMemory
+    ) throws -> [String: Int] {
+        let wantedBytes = Dictionary(uniqueKeysWithValues: wanted.map { (Array($0.utf8), $0) })
+        let longest = wantedBytes.keys.map(\.count).max() ?? 0
+        var found: [String: Int] = [:]
+        var stream = ByteStream(memory: memory, position: names)
+        var name: [UInt8] = []
+        for index in 0..<count {
+            var length = Int(try stream.next())
+            // Names of 128 tokens and more take two bytes (commit 73bbb94466fd, Linux 6.1).
+            if length & 0x80 != 0 { length = (length & 0x7f) | Int(try stream.next()) << 7 }
+            guard length > 0 else { throw KernelError.symbols("symbol \(index) has no name") }
+            name.removeAll(keepingCapacity: true)
+            for _ in 0..<length {
+                let token = try stream.next()
+                if name.count <= longest { name += tokens.pieces[Int(token)] }
+            }
+            // The first character is the symbol's type.
+            guard name.count > 1, name.count <= longest + 1, let text = wantedBytes[Array(name.dropFirst())] else { continue }
+            if found[text] == nil { found[text] = index }
+        }
+        return found
+    }
+
+    /// Bytes of virtual memory one after the other, fetched a page's worth at a time.
+    private struct ByteStream {
+        let memory: VirtualMemory
+        var position: VirtualAddress
+        var chunk: [UInt8] = []
+        var index = 0
+
+        init(memory: VirtualMemory, position: VirtualAddress) {
+            self.memory = memory
+            self.position = position
+        }
+
+        mutating func next() throws(MemoryFault) -> UInt8 {
+            if index == chunk.count {
+                let length = FrameNumber.size - position.offsetInPage
+                chunk = try memory.bytes(at: position, count: length)
+                position = position + length
+                index = 0
+            }
+            defer { index += 1 }
+            return chunk[index]
+        }
+    }
+}
