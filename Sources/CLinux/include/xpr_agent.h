@@ -1,0 +1,52 @@
+#ifndef XPR_AGENT_H
+#define XPR_AGENT_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+// What xenpr-agent needs of Linux and Swift's Glibc module does not import: variadic calls, macros with arguments and
+// system calls without a glibc wrapper. Every function returns what its system call returns, with errno set.
+
+/// fork(2). Only to be called while the process has one thread.
+pid_t xpr_fork(void);
+
+/// pipe2(2) with O_CLOEXEC.
+int xpr_pipe(int *ends);
+
+/// Makes the caller the new parent of its orphaned descendants (PR_SET_CHILD_SUBREAPER).
+int xpr_become_subreaper(void);
+
+/// Sets the name shown in /proc/PID/comm (PR_SET_NAME, at most 15 bytes).
+int xpr_set_name(const char *name);
+
+/// Closes every descriptor from `first` upwards.
+int xpr_close_from(unsigned int first);
+
+/// Has every descriptor from `first` upwards closed by the next exec.
+int xpr_close_from_on_exec(unsigned int first);
+
+/// Gives every signal its default action and unblocks all of them.
+void xpr_reset_signals(void);
+
+/// Ignores SIGHUP, SIGINT, SIGQUIT, SIGTERM and SIGPIPE.
+void xpr_ignore_terminal_signals(void);
+
+/// Blocks SIGINT, SIGTERM, SIGHUP and SIGQUIT, and returns a signalfd that delivers them.
+int xpr_termination_signalfd(void);
+
+/// Reads one signal number from a signalfd; 0 when there is none.
+int xpr_read_signalfd(int fd);
+
+/// pidfd_open(2).
+int xpr_pidfd_open(pid_t pid);
+
+/// openat2(2) that follows no symbolic link and does not leave `directory`. `flags` as of open(2); O_CLOEXEC is added.
+int xpr_open_beneath(int directory, const char *path, uint64_t flags, uint64_t mode);
+
+/// A netlink socket that receives the kernel's device events (NETLINK_KOBJECT_UEVENT).
+int xpr_device_events(void);
+
+/// The file system type (f_type, `linux/magic.h`) of the file system that holds `path`; 0 when it cannot be told.
+long xpr_filesystem_type(const char *path);
+
+#endif

@@ -1,0 +1,63 @@
+import Glibc
+
+/// The cgroup (v2) of one group: `/xenpr/NAME` below the mount point of the unified hierarchy (`kernel/cgroup/cgroup.c`).
+///
+/// It lies outside of every systemd unit: systemd ends neither the group's processes when the session or the service that
+/// started them ends, nor restored ones when the agent's own unit does.
+struct ControlGroup {
+    let name: GroupName
+    /// The directory of the cgroup in the file system.
+    let directory: String
+
+    /// The group's cgroup, whether it exists or not.
+    init(_ name: GroupName) throws(AgentError) {
+        self.name = name
+        directory = try Self.mountPoint() + "/xenpr/\(name)"
+    }
+
+    /// Where cgroup v2 is mounted: /sys/fs/cgroup, or /sys/fs/cgroup/unified on a system with both versions.
+    static func mountPoint() throws(AgentError) -> String {
+        let mounts = String(decoding: try readFile("/proc/self/mounts"), as: UTF8.self)
+        for line in mounts.split(separator: "\n") {
+            let fields = line.split(separator: " ")
+            if fields.count > 2, fields[2] == "cgroup2" { return String(fields[1]) }
+        }
+        throw AgentError(
+            description: "cannot find a mounted cgroup v2: groups are cgroups; mount one with "
+                + "`mount -t cgroup2 none /sys/fs/cgroup` or boot with systemd.unified_cgroup_hierarchy=1")
+    }
+
+    /// Whether a process, zombies not counted, lives in the cgroup or below it. False when the cgroup does not exist.
+    var isPopulated: Bool {
+        readText(directory + "/cgroup.events")?.split(separator: "\n").contains("populated 1") ?? false
+    }
+
+    /// Makes the cgroup. One that exists and is empty is used again.
+    func create() throws(AgentError) {
+        try makeDirectories(directory)
+        guard System.isWritable(directory + "/cgroup.procs") else {
+            throw systemError("cannot add processes to \(directory)")
+        }
+    }
+
+    /// Moves the calling process into the cgroup; what it forks or executes from then on starts there.
+    func enter() throws(AgentError) {
+        try writeControlFile(directory + "/cgroup.procs", "0")
+    }
+
+    /// Removes the cgroup when it is empty; what an administrator put into it stays.
+    func removeIfEmpty() {
+        _ = System.rmdir(directory)
+    }
+
+    /// Kills every process in the cgroup (`cgroup.kill`, Linux 5.14), or each that is listed on an older kernel.
+    func kill() {
+        if (try? writeControlFile(directory + "/cgroup.kill", "1")) != nil { return }
+        for process in processes { _ = Glibc.kill(process, SIGKILL) }
+    }
+
+    /// The processes directly in the cgroup.
+    var processes: [pid_t] {
+        (readText(directory + "/cgroup.procs") ?? "").split(separator: "\n").compactMap { pid_t($0) }.filter { $0 > 0 }
+    }
+}

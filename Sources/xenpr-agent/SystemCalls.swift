@@ -1,0 +1,88 @@
+import CLinux
+import Glibc
+
+/// Linux system calls that take paths, as safe functions with the result of the call (negative: failed, with errno set).
+///
+/// What makes each of them sound: Swift passes a String as a null-terminated copy that lives until the call returns, and none of
+/// these calls keeps the pointer.
+enum System {
+    static func open(_ path: String, _ flags: Int32, _ mode: mode_t = 0) -> Int32 {
+        unsafe Glibc.open(path, flags | O_CLOEXEC, mode)
+    }
+
+    /// Opens `path` below a directory, following no symbolic link (`openat2`, RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS).
+    static func openBeneath(_ directory: borrowing Descriptor, _ path: String, _ flags: Int32, _ mode: mode_t = 0) -> Int32 {
+        unsafe xpr_open_beneath(directory.number, path, UInt64(flags), UInt64(mode))
+    }
+
+    @discardableResult
+    static func unlink(_ path: String) -> Int32 { unsafe Glibc.unlink(path) }
+
+    @discardableResult
+    static func rmdir(_ path: String) -> Int32 { unsafe Glibc.rmdir(path) }
+
+    static func mkdir(_ path: String, _ mode: mode_t) -> Int32 { unsafe Glibc.mkdir(path, mode) }
+
+    static func mkfifo(_ path: String, _ mode: mode_t) -> Int32 { unsafe Glibc.mkfifo(path, mode) }
+
+    static func chdir(_ path: String) -> Int32 { unsafe Glibc.chdir(path) }
+
+    static func rename(_ old: String, _ new: String) -> Int32 { unsafe Glibc.rename(old, new) }
+
+    static func isWritable(_ path: String) -> Bool { unsafe access(path, W_OK) == 0 }
+
+    static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
+
+    @discardableResult
+    static func setName(_ name: String) -> Int32 { unsafe xpr_set_name(name) }
+
+    /// Replaces the calling process by a program, which is looked up in PATH when it has no slash. Returns only on failure.
+    static func execute(_ arguments: [String]) {
+        // strdup gives copies that stay allocated until the exec replaces this process, and the list ends with the nil that
+        // execvp needs.
+        var list: [UnsafeMutablePointer<CChar>?] = unsafe arguments.map { unsafe strdup($0) }
+        unsafe list.append(nil)
+        guard let program = arguments.first else { return }
+        _ = unsafe execvp(program, list)
+    }
+
+    /// write(2) of what follows `start`, which is at most the count.
+    static func write(_ descriptor: Int32, _ bytes: [UInt8], from start: Int = 0) -> Int {
+        unsafe bytes.withUnsafeBytes { buffer in
+            let rest = unsafe UnsafeRawBufferPointer(rebasing: buffer[start...])
+            // Pointer and count are those of one buffer, which lives while this closure runs.
+            return unsafe Glibc.write(descriptor, rest.baseAddress, rest.count)
+        }
+    }
+
+    /// read(2) of at most as many bytes as `buffer` has.
+    static func read(_ descriptor: Int32, into buffer: inout [UInt8]) -> Int {
+        unsafe buffer.withUnsafeMutableBytes { buffer in
+            // Pointer and count are those of one buffer, which lives while this closure runs.
+            unsafe Glibc.read(descriptor, buffer.baseAddress, buffer.count)
+        }
+    }
+
+    /// Both ends of a new pipe, close-on-exec; nil when the call fails.
+    static func pipe() -> (read: Int32, write: Int32)? {
+        var ends: [Int32] = [-1, -1]
+        // The call writes two descriptors into an array of two.
+        return unsafe xpr_pipe(&ends) == 0 ? (ends[0], ends[1]) : nil
+    }
+
+    /// Waits for events on descriptors, at most `milliseconds` (-1: without limit). Returns which of them have some, or nil
+    /// after a signal or a failure.
+    static func poll(_ descriptors: [Int32], events: Int32 = POLLIN, milliseconds: Int32 = -1) -> [Bool]? {
+        var waits = descriptors.map { pollfd(fd: $0, events: Int16(events), revents: 0) }
+        // poll reads and writes exactly the entries of the array, which lives across the call.
+        guard unsafe Glibc.poll(&waits, nfds_t(waits.count), milliseconds) >= 0 else { return nil }
+        return waits.map { $0.revents != 0 }
+    }
+
+    /// What a descriptor refers to; nil when it is not open.
+    static func status(_ descriptor: Int32) -> stat? {
+        var status = stat()
+        // fstat fills the structure that is passed.
+        return unsafe fstat(descriptor, &status) == 0 ? status : nil
+    }
+}
