@@ -1,0 +1,92 @@
+import GuestMemory
+import KernelTypes
+
+/// `struct xarray` and `struct xa_node` (include/linux/xarray.h); an IDR and the page cache are such arrays.
+public struct XArrayLayout: Hashable, Sendable {
+    public let flags: Field
+    let head: Field
+    let shift: Field
+    let slots: Field
+    let marks: Field
+
+    public init(_ types: TypeTable) throws(KernelError) {
+        let array = try types.structure("xarray")
+        flags = try array.field("xa_flags")
+        head = try array.field("xa_head")
+        let node = try types.structure("xa_node")
+        shift = try node.field("shift")
+        slots = try node.field("slots")
+        marks = try node.field("marks")
+    }
+
+    /// `XA_FLAGS_MARK(mark)`: some entry of the array carries the mark. `__GFP_BITS_SHIFT` shifts it by the number of GFP bits,
+    /// which BTF does not tell; the marks are the highest three bits that a kernel ever sets in `xa_flags`.
+    static let chunk = 64
+}
+
+/// An entry of an array, and the marks it carries (bit 0: XA_MARK_0; in the page cache dirty, bit 1: under writeback).
+public struct XArrayEntry: Hashable, Sendable {
+    public var index: UInt64
+    public var value: UInt64
+    public var marks: UInt8
+
+    /// `xa_is_value`: an integer, no pointer; in the page cache of a file the shadow of an evicted page, in tmpfs a swap entry.
+    public var isValue: Bool { value & 1 == 1 }
+    public var pointer: VirtualAddress { VirtualAddress(value) }
+}
+
+extension KernelReader {
+    /// The entries of an array in ascending order of index.
+    /// - Returns: why the walk ended early; nil when it was whole.
+    public func forEach(
+        inXArray array: VirtualAddress, layout: XArrayLayout, limit: Int, _ body: (XArrayEntry) -> Void
+    ) -> MemoryFault? {
+        var remaining = limit
+        do throws(MemoryFault) {
+            let head = try value(layout.head, of: array)
+            if head == 0 { return nil }
+            guard Self.isNode(head) else {
+                // A single entry at index 0 lives in the head; its marks are bits of xa_flags that are not told apart here.
+                body(XArrayEntry(index: 0, value: head, marks: 0xff))
+                return nil
+            }
+            try walk(node: VirtualAddress(head & ~3), base: 0, above: 64, layout: layout, remaining: &remaining, body)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    /// `xa_is_node`: an internal entry above the sibling and reserved ones.
+    private static func isNode(_ entry: UInt64) -> Bool { entry & 3 == 2 && entry > 4096 }
+
+    private func walk(
+        node: VirtualAddress, base: UInt64, above: UInt64, layout: XArrayLayout, remaining: inout Int,
+        _ body: (XArrayEntry) -> Void
+    ) throws(MemoryFault) {
+        let shift = try value(layout.shift, of: node)
+        // Shifts fall by 6 from one level to the next, so a cycle cannot be walked.
+        guard shift < above, shift <= 60, shift % 6 == 0 else {
+            throw MemoryFault(.damaged("xarray node of shift \(shift)"), at: node)
+        }
+        let marks = try (0..<3).map { mark throws(MemoryFault) in
+            try memory.integer(at: node + layout.marks.offset + mark * 8, as: UInt64.self)
+        }
+        for slot in 0..<XArrayLayout.chunk {
+            let entry = try memory.integer(at: node + layout.slots.offset + slot * 8, as: UInt64.self)
+            if entry == 0 { continue }
+            let index = base &+ UInt64(slot) << shift
+            if Self.isNode(entry) {
+                try walk(
+                    node: VirtualAddress(entry & ~3), base: index, above: shift, layout: layout, remaining: &remaining, body)
+            } else if entry & 3 != 2 {
+                // Internal entries that are no nodes are siblings of a multi-index entry, or reserved.
+                guard remaining > 0 else { throw MemoryFault(.damaged("xarray with too many entries"), at: node) }
+                remaining -= 1
+                var carried: UInt8 = 0
+                for mark in 0..<3 where marks[mark] >> UInt64(slot) & 1 == 1 { carried |= 1 << UInt8(mark) }
+                body(XArrayEntry(index: index, value: entry, marks: carried))
+            }
+        }
+    }
+}
