@@ -10,6 +10,12 @@ public struct VCPUContext: Hashable, Sendable {
     public var gsBase: UInt64
     /// MSR_KERNEL_GS_BASE: the user's GS base while the CPU is in the kernel.
     public var shadowGSBase: UInt64
+    /// RFLAGS, CS and SS.
+    public var flags: UInt64 = 0
+    public var codeSegment: UInt64 = 0
+    public var stackSegment: UInt64 = 0
+    /// r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di: the order of `struct pt_regs`. Empty: not known.
+    public var general: [UInt64] = []
     /// x87 and SSE as FXSAVE stores them: 512 bytes.
     public var fxsave: [UInt8]
     /// Extended components by XSAVE feature number (2 = AVX upper halves, 5 = opmask, 6 = ZMM_Hi256, 7 = Hi16_ZMM, 9 = PKRU).
@@ -29,4 +35,7 @@ public struct VCPUContext: Hashable, Sendable {
         self.fxsave = fxsave
         self.extended = extended
     }
+
+    /// Whether the CPU was in user mode, so that its registers are the task's own.
+    public var isInUserMode: Bool { instructionPointer >> 63 == 0 && general.count == 15 }
 }

@@ -1,0 +1,79 @@
+import GuestMemory
+import KernelObjects
+import KernelTypes
+import ProcessModel
+
+/// Where everything lies in this kernel, resolved once.
+public struct KernelLayout: Sendable {
+    let task: TaskLayout
+    let signal: SignalLayout
+    let cgroup: CgroupLayout
+    let credentials: CredentialsLayout
+    let namespaces: NamespaceLayout
+    let registers: RegisterLayout
+    let floatingPoint: FloatingPointLayout
+    let timers: TimerLayout
+    let clocks: ClockLayout
+    let memory: AddressSpaceLayout
+    let pages: PageLayout
+    let xarray: XArrayLayout
+    let files: FileLayout
+    let pidNamespaceIDR: Field
+    let pidTasks: Field
+    let taskPIDLinks: Field
+
+    /// - Throws: the first structure or field that this kernel lacks and the walk cannot do without.
+    public init(_ types: TypeTable) throws(KernelError) {
+        task = try TaskLayout(types)
+        signal = try SignalLayout(types)
+        cgroup = try CgroupLayout(types)
+        credentials = try CredentialsLayout(types)
+        namespaces = try NamespaceLayout(types)
+        registers = try RegisterLayout(types)
+        floatingPoint = try FloatingPointLayout(types)
+        timers = try TimerLayout(types)
+        clocks = try ClockLayout(types)
+        memory = try AddressSpaceLayout(types)
+        pages = try PageLayout(types)
+        xarray = try XArrayLayout(types)
+        files = try FileLayout(types)
+        pidNamespaceIDR = try types.structure("pid_namespace").field("idr")
+        pidTasks = try types.structure("pid").field("tasks")
+        taskPIDLinks = try types.structure("task_struct").field("pid_links")
+    }
+}
+
+/// A kernel that no longer runs: its memory, what is known of its layout, and what its CPUs held when they stopped.
+public final class DeadKernel {
+    public let source: any FrameSource
+    public let manifest: KernelManifest
+    let layout: KernelLayout
+    let reader: KernelReader
+    /// By number.
+    let cpus: [Int: VCPUContext]
+    /// What could not be read so far, beyond what makes an obstacle of a process.
+    public internal(set) var gaps: [Gap] = []
+    var cgroupPaths: [VirtualAddress: [UInt8]] = [:]
+    var knownRunningTasks: [Int: TaskAddress]?
+
+    /// The symbols that the walk asks for.
+    public static var symbols: Set<String> {
+        FileReader.symbols.union([
+            "init_task", "init_pid_ns", "init_nsproxy", "init_user_ns", "page_offset_base", "vmemmap_base", "tk_core",
+            "timekeeper_data", "nr_cpu_ids", "hrtimer_wakeup", "hrtimer_nanosleep_restart", "do_restart_poll",
+            "futex_wait_restart", "posix_cpu_nsleep_restart", "xstate_offsets", "xstate_sizes", "xstate_flags",
+            "fpu_kernel_xstate_size", "special_mapping_vmops", "shm_mnt", "shm_vm_ops", "vdso_image_64", "__start_init_task",
+            "__end_init_task", "__start_init_stack", "__end_init_stack", "init_stack", "panic_cpu",
+        ])
+    }
+
+    /// - Parameter cpus: contexts of the vCPUs; without them a task that was running loses what only its CPU held.
+    public init(source: any FrameSource, manifest: KernelManifest, layout: KernelLayout, cpus: [VCPUContext]) {
+        self.source = source
+        self.manifest = manifest
+        self.layout = layout
+        self.cpus = Dictionary(cpus.map { ($0.number, $0) }) { first, _ in first }
+        reader = KernelReader(
+            memory: VirtualMemory(source: source, tables: manifest.tables), symbols: manifest.symbols)
+    }
+}

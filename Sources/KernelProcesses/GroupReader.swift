@@ -1,0 +1,195 @@
+import GuestMemory
+import KernelObjects
+import KernelTypes
+import ProcessModel
+
+/// One protected group as read out of the dead kernel, with the way to its pages.
+public struct ReadGroup {
+    public var group: ProtectedGroup
+    public var pages: KernelPages
+}
+
+extension DeadKernel {
+    /// All protected groups: the cgroups below `/xenpr` that hold processes.
+    ///
+    /// A task that cannot be read becomes an obstacle of its group, and costs the other groups nothing.
+    public func groups() -> [ReadGroup] {
+        let clocks: GuestClocks
+        do throws(MemoryFault) { clocks = try self.clocks() } catch {
+            gaps.append(Gap(object: "clocks", field: "tk_core", fault: error))
+            clocks = GuestClocks(monotonicNanoseconds: 0, boottimeNanoseconds: 0, realtimeNanoseconds: 0)
+        }
+        var members: [String: [TaskAddress]] = [:]
+        let leaders = threadGroups()
+        for leader in leaders {
+            do throws(MemoryFault) {
+                let path = try cgroupPath(of: leader)
+                if let name = Self.groupName(ofCgroup: path) { members[name, default: []].append(leader) }
+            } catch {
+                gaps.append(Gap(object: describe(leader), field: "task_struct.cgroups", fault: error))
+            }
+        }
+        var initNamespaces = Namespaces()
+        if let initProcess = leaders.first(where: { (try? reader.int32(layout.task.pid, of: $0)) == 1 }) {
+            initNamespaces = (try? namespaces(of: initProcess)) ?? initNamespaces
+        }
+        return members.sorted { $0.key < $1.key }.map { name, tasks in
+            var builder = GroupBuilder(kernel: self, name: name, clocks: clocks, initNamespaces: initNamespaces)
+            for task in tasks { builder.add(task) }
+            return builder.finish()
+        }
+    }
+
+    /// A task in words: `task 812 (postgres)`.
+    func describe(_ task: TaskAddress) -> String {
+        guard let pid = try? reader.int32(layout.task.pid, of: task) else { return "task at \(task)" }
+        let name = (try? reader.text(layout.task.comm, of: task)).map { String(decoding: $0, as: UTF8.self) } ?? "?"
+        return "task \(pid) (\(name))"
+    }
+}
+
+/// Puts one group together, and numbers what its processes share.
+struct GroupBuilder {
+    let kernel: DeadKernel
+    var group: ProtectedGroup
+    var files: FileReader
+    var pages: KernelPages
+    private var addressSpaces: [VirtualAddress: AddressSpaceID] = [:]
+    private var signalActions: [VirtualAddress: SignalActionsID] = [:]
+
+    init(kernel: DeadKernel, name: String, clocks: GuestClocks, initNamespaces: Namespaces) {
+        self.kernel = kernel
+        group = ProtectedGroup(
+            name: name, cgroupPath: KernelString("/xenpr/" + name), clocks: clocks, initNamespaces: initNamespaces)
+        files = FileReader(kernel: kernel.reader, layout: kernel.layout.files, clocks: clocks)
+        pages = KernelPages(kernel: kernel)
+    }
+
+    /// Reads a process; what cannot be read refuses the process, and is said.
+    mutating func add(_ leader: TaskAddress) {
+        do throws(MemoryFault) {
+            group.processes.append(try process(leader))
+        } catch {
+            let gap = Gap(object: kernel.describe(leader), field: "process", fault: error)
+            kernel.gaps.append(gap)
+            let pid = try? kernel.reader.int32(kernel.layout.task.pid, of: leader)
+            group.obstacles.append(Obstacle(.refused, pid: pid, reason: "cannot read \(gap.object): \(error)"))
+        }
+    }
+
+    mutating func finish() -> ReadGroup {
+        files.finish()
+        group.openFiles = files.openFiles
+        group.descriptorTables = files.descriptorTables
+        group.filesystemContexts = files.filesystemContexts
+        group.pipes = files.pipes
+        group.sharedMemory = files.sharedMemory
+        group.obstacles += files.obstacles
+        pages.sharedMappings = files.sharedMemoryMappings
+        pages.deletedFiles = files.deletedFileMappings
+        kernel.gaps += files.gaps
+        group.processes.sort { $0.pid < $1.pid }
+        return ReadGroup(group: group, pages: pages)
+    }
+
+    private mutating func process(_ leader: TaskAddress) throws(MemoryFault) -> DeadProcess {
+        let reader = kernel.reader
+        let fields = kernel.layout.task
+        let signal = try reader.pointer(fields.signal, of: leader)
+        func pid(_ type: Int) throws(MemoryFault) -> Int32 {
+            try kernel.pid(ofStructPID: reader.pointer(kernel.layout.signal.pids.element(type), of: signal))
+        }
+        let state = try state(of: leader, signal: signal)
+        let parent = try reader.pointer(fields.realParent, of: leader)
+        var process = DeadProcess(
+            pid: try reader.int32(fields.tgid, of: leader), parentPID: try reader.int32(fields.tgid, of: parent),
+            processGroupID: try pid(SignalLayout.PIDType.processGroup), sessionID: try pid(SignalLayout.PIDType.session),
+            state: state, command: KernelString(bytes: try reader.text(fields.comm, of: leader)))
+        process.exitSignal = try reader.int32(fields.exitSignal, of: leader)
+        process.personality = try reader.uint32(fields.personality, of: leader)
+        process.flags = try reader.uint32(fields.flags, of: leader)
+        process.cgroupPath = KernelString(bytes: try kernel.cgroupPath(of: leader))
+        if case .zombie = state { return process }
+        process.namespaces = try kernel.namespaces(of: leader)
+        if let field = fields.loginUID {
+            let value = try reader.uint32(field, of: leader)
+            process.loginUID = value == .max ? nil : value
+        }
+        try readShared(ofSignal: signal, into: &process)
+        if try reader.value(fields.ptrace, of: leader) != 0 {
+            group.obstacles.append(
+                Obstacle(.degraded, pid: process.pid, reason: "it was being traced; the tracer is not attached again"))
+        }
+        let mm = try reader.pointer(fields.mm, of: leader)
+        guard !mm.isNull else { throw MemoryFault(.damaged("a living process without memory"), at: leader) }
+        process.addressSpace = try addressSpace(at: mm)
+        process.descriptorTable = files.descriptorTable(at: try reader.pointer(fields.files, of: leader), pid: process.pid)
+        process.filesystemContext = files.filesystemContext(at: try reader.pointer(fields.fs, of: leader), pid: process.pid)
+        process.signalActions = try signalActions(at: try reader.pointer(fields.sighand, of: leader))
+        for task in try kernel.threads(of: leader) {
+            process.threads.append(try kernel.thread(task, clocks: group.clocks))
+            try checkShares(task, with: leader, pid: process.pid)
+        }
+        return process
+    }
+
+    /// `EXIT_ZOMBIE`, `EXIT_DEAD` and `SIGNAL_STOP_STOPPED` (include/linux/sched.h, include/linux/sched/signal.h).
+    private func state(of leader: TaskAddress, signal: VirtualAddress) throws(MemoryFault) -> DeadProcess.State {
+        let reader = kernel.reader
+        let fields = kernel.layout.task
+        if try reader.value(fields.exitState, of: leader) & 0x30 != 0 {
+            return .zombie(exitCode: try reader.int32(fields.exitCode, of: leader))
+        }
+        if try reader.value(kernel.layout.signal.flags, of: signal) & 1 != 0 {
+            // JOBCTL_STOP_SIGMASK
+            let number = Int32(truncatingIfNeeded: try reader.value(fields.jobControl, of: leader) & 0xffff)
+            return .stopped(signal: number == 0 ? 19 : number)
+        }
+        return .running
+    }
+
+    private func readShared(ofSignal signal: VirtualAddress, into process: inout DeadProcess) throws(MemoryFault) {
+        let reader = kernel.reader
+        let fields = kernel.layout.signal
+        process.isChildSubreaper = try reader.value(fields.isChildSubreaper, of: signal) == 1
+        process.oomScoreAdjustment = Int32(truncatingIfNeeded: try reader.signed(fields.oomScoreAdjustment, of: signal))
+        for index in 0..<min(fields.resourceLimits.count, 16) {
+            let limit = signal + fields.resourceLimits.element(index).offset
+            process.resourceLimits.append(
+                ResourceLimit(current: try reader.memory.integer(at: limit), maximum: try reader.memory.integer(at: limit + 8)))
+        }
+        process.pendingSignals = try kernel.pendingSignals(at: signal + fields.sharedPending.offset)
+        process.intervalTimers = try kernel.intervalTimers(ofSignal: signal, clocks: group.clocks)
+        process.posixTimers = try kernel.posixTimers(ofSignal: signal, clocks: group.clocks)
+        if try !reader.pointer(fields.tty, of: signal).isNull { process.controllingTerminal = "tty" }
+    }
+
+    private mutating func addressSpace(at mm: VirtualAddress) throws(MemoryFault) -> AddressSpaceID {
+        if let known = addressSpaces[mm] { return known }
+        let id = AddressSpaceID(rawValue: UInt32(addressSpaces.count + 1))
+        let space = try kernel.addressSpace(at: mm, files: &files)
+        addressSpaces[mm] = id
+        group.addressSpaces[id] = space.value
+        pages.spaces[id] = space
+        return id
+    }
+
+    private mutating func signalActions(at sighand: VirtualAddress) throws(MemoryFault) -> SignalActionsID {
+        if let known = signalActions[sighand] { return known }
+        let id = SignalActionsID(rawValue: UInt32(signalActions.count + 1))
+        group.signalActions[id] = try kernel.signalActions(at: sighand)
+        signalActions[sighand] = id
+        return id
+    }
+
+    /// A thread shares memory and signal actions with its leader by definition, descriptors and working directory by habit;
+    /// CRIU knows no thread that has its own.
+    private mutating func checkShares(_ task: TaskAddress, with leader: TaskAddress, pid: Int32) throws(MemoryFault) {
+        let fields = kernel.layout.task
+        for (field, what) in [(fields.files, "descriptors"), (fields.fs, "working directory")]
+        where try kernel.reader.pointer(field, of: task) != kernel.reader.pointer(field, of: leader) {
+            group.obstacles.append(
+                Obstacle(.refused, pid: pid, reason: "\(kernel.describe(task)) has \(what) of its own, apart from its process"))
+        }
+    }
+}

@@ -1,0 +1,88 @@
+import KernelObjects
+import KernelTypes
+
+/// `struct mm_struct` and `struct vm_area_struct` (include/linux/mm_types.h).
+struct AddressSpaceLayout: Sendable {
+    let pgd: Field
+    /// Since 6.1 (commit 524e00b36e8c) a maple tree; before it a list through `vm_next`.
+    let tree: Field?
+    let list: Field?
+    let startCode, endCode, startData, endData, startStack, startBreak, currentBreak: Field
+    let argumentsStart, argumentsEnd, environmentStart, environmentEnd: Field
+    let auxiliaryVector: Field
+    let flags: Field
+    let executable: Field
+    let ioContexts: Field?
+
+    let start, end, offset, areaFlags, operations, file, privateData, areaSpace: Field
+    let next: Field?
+    let specialName: Field
+    let maple: MapleTreeLayout?
+
+    let fileInode, filePathMount: Field
+    let inodeMode, inodeSuperblock: Field
+    let superblockMagic: Field
+
+    init(_ types: TypeTable) throws(KernelError) {
+        let mm = try types.structure("mm_struct")
+        pgd = try mm.field("pgd")
+        tree = mm.optional("mm_mt")
+        list = mm.optional("mmap")
+        guard tree != nil || list != nil else { throw .noField(type: "mm_struct", field: "mm_mt or mmap") }
+        startCode = try mm.field("start_code")
+        endCode = try mm.field("end_code")
+        startData = try mm.field("start_data")
+        endData = try mm.field("end_data")
+        startStack = try mm.field("start_stack")
+        startBreak = try mm.field("start_brk")
+        currentBreak = try mm.field("brk")
+        argumentsStart = try mm.field("arg_start")
+        argumentsEnd = try mm.field("arg_end")
+        environmentStart = try mm.field("env_start")
+        environmentEnd = try mm.field("env_end")
+        auxiliaryVector = try mm.field("saved_auxv")
+        flags = try mm.field("flags")
+        executable = try mm.field("exe_file")
+        ioContexts = mm.optional("ioctx_table")
+
+        let area = try types.structure("vm_area_struct")
+        start = try area.field("vm_start")
+        end = try area.field("vm_end")
+        offset = try area.field("vm_pgoff")
+        areaFlags = try area.field(anyOf: "vm_flags", "__vm_flags")
+        operations = try area.field("vm_ops")
+        file = try area.field("vm_file")
+        privateData = try area.field("vm_private_data")
+        areaSpace = try area.field("vm_mm")
+        next = area.optional("vm_next")
+        specialName = try types.structure("vm_special_mapping").field("name")
+        maple = types.has("maple_tree") && tree != nil ? try MapleTreeLayout(types) : nil
+
+        let file = try types.structure("file")
+        fileInode = try file.field("f_inode")
+        filePathMount = try file.field("f_path.mnt")
+        let inode = try types.structure("inode")
+        inodeMode = try inode.field("i_mode")
+        inodeSuperblock = try inode.field("i_sb")
+        superblockMagic = try types.structure("super_block").field("s_magic")
+    }
+}
+
+/// Flags of a VMA (VM_*, include/linux/mm.h).
+enum AreaFlags {
+    static let protection: UInt64 = 0x7
+    static let mayShare: UInt64 = 0x80
+    static let growsDown: UInt64 = 0x100
+    static let pfnMap: UInt64 = 0x400
+    static let locked: UInt64 = 0x2000
+    static let io: UInt64 = 0x4000
+    static let noReserve: UInt64 = 0x20_0000
+    static let hugeTLB: UInt64 = 0x40_0000
+    static let mixedMap: UInt64 = 0x1000_0000
+
+    /// The flag that each MADV_* leaves behind.
+    static let advice: [(flag: UInt64, advice: UInt64)] = [
+        (0x8000, 2), (0x1_0000, 1), (0x2_0000, 10), (0x200_0000, 18), (0x400_0000, 16), (0x2000_0000, 14), (0x4000_0000, 15),
+        (0x8000_0000, 12),
+    ]
+}

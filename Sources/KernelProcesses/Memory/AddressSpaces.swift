@@ -1,0 +1,158 @@
+import GuestMemory
+import KernelObjects
+import KernelTypes
+import ProcessModel
+
+/// An address space as the walk knows it: the values for the checkpoint, and where its page tables are.
+struct ReadAddressSpace {
+    var value: AddressSpace
+    var tables: PageTables
+}
+
+extension DeadKernel {
+    /// TASK_SIZE_MAX with 5-level page tables.
+    private static let userLimit: UInt64 = 1 << 56
+    /// vm.max_map_count can be raised to this.
+    private static let areaLimit = 1 << 20
+    private static let tmpfsMagic: UInt64 = 0x0102_1994
+    private static let hugetlbfsMagic: UInt64 = 0x9584_58f6
+
+    /// Reads `struct mm_struct` and its areas.
+    /// - Throws: at the first area that cannot be read: a process whose memory is not fully known must not run on.
+    func addressSpace(at mm: VirtualAddress, files: inout FileReader) throws(MemoryFault) -> ReadAddressSpace {
+        let fields = layout.memory
+        var space = AddressSpace()
+        space.startCode = try reader.pointer(fields.startCode, of: mm)
+        space.endCode = try reader.pointer(fields.endCode, of: mm)
+        space.startData = try reader.pointer(fields.startData, of: mm)
+        space.endData = try reader.pointer(fields.endData, of: mm)
+        space.startStack = try reader.pointer(fields.startStack, of: mm)
+        space.startBreak = try reader.pointer(fields.startBreak, of: mm)
+        space.currentBreak = try reader.pointer(fields.currentBreak, of: mm)
+        space.argumentsStart = try reader.pointer(fields.argumentsStart, of: mm)
+        space.argumentsEnd = try reader.pointer(fields.argumentsEnd, of: mm)
+        space.environmentStart = try reader.pointer(fields.environmentStart, of: mm)
+        space.environmentEnd = try reader.pointer(fields.environmentEnd, of: mm)
+        for index in 0..<min(fields.auxiliaryVector.count, 256) {
+            space.auxiliaryVector.append(try reader.value(fields.auxiliaryVector.element(index), of: mm))
+        }
+        // MMF_DUMPABLE_MASK and MMF_DISABLE_THP of the flags' first word (include/linux/sched/coredump.h).
+        let flags = try reader.memory.integer(at: mm + fields.flags.offset, as: UInt64.self)
+        space.dumpable = Int32(flags & 3)
+        space.transparentHugePagesDisabled = flags >> 24 & 1 == 1
+        if let table = fields.ioContexts, try !reader.pointer(table, of: mm).isNull { space.asynchronousIOContexts = 1 }
+        let executable = try reader.pointer(fields.executable, of: mm)
+        if !executable.isNull { space.executable = files.file(at: executable) }
+
+        var areas: [VirtualAddress] = []
+        if let fault = forEachArea(of: mm, { areas.append($0) }) { throw fault }
+        var end: UInt64 = 0
+        for area in areas {
+            guard try reader.pointer(fields.areaSpace, of: area) == mm else {
+                throw MemoryFault(.damaged("area that belongs to another address space"), at: area)
+            }
+            let mapping = try mapping(at: area, in: space, files: &files)
+            guard mapping.start.rawValue >= end, mapping.start < mapping.end, mapping.end.rawValue <= Self.userLimit,
+                mapping.start.offsetInPage == 0, mapping.end.offsetInPage == 0
+            else { throw MemoryFault(.damaged("area \(mapping.start)-\(mapping.end) out of order"), at: area) }
+            end = mapping.end.rawValue
+            space.mappings.append(mapping)
+        }
+        let root = try reader.memory.translate(reader.pointer(fields.pgd, of: mm))
+        let kernel = manifest.tables
+        return ReadAddressSpace(
+            value: space,
+            tables: PageTables(root: root, levels: kernel.levels, encryptionMask: kernel.encryptionMask))
+    }
+
+    private func forEachArea(of mm: VirtualAddress, _ body: (VirtualAddress) -> Void) -> MemoryFault? {
+        if let tree = layout.memory.tree, let maple = layout.memory.maple {
+            return reader.forEach(inMapleTree: mm + tree.offset, layout: maple, limit: Self.areaLimit, body)
+        }
+        guard let list = layout.memory.list, let next = layout.memory.next else {
+            return MemoryFault(.damaged("no way to the areas"), at: mm)
+        }
+        do throws(MemoryFault) {
+            var area = try reader.pointer(list, of: mm)
+            var count = 0
+            while !area.isNull {
+                guard count < Self.areaLimit else { throw MemoryFault(.damaged("list of too many areas"), at: area) }
+                body(area)
+                count += 1
+                area = try reader.pointer(next, of: area)
+            }
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    private func mapping(at area: VirtualAddress, in space: AddressSpace, files: inout FileReader) throws(MemoryFault)
+        -> Mapping
+    {
+        let fields = layout.memory
+        let flags = try reader.value(fields.areaFlags, of: area)
+        let start = try reader.pointer(fields.start, of: area)
+        let end = try reader.pointer(fields.end, of: area)
+        let kind = try kind(of: area, flags: flags, start: start, end: end, in: space, files: &files)
+        // The offset of an anonymous area is the number of its page where it was born, which nobody needs.
+        let hasOffset =
+            switch kind {
+            case .privateFile, .sharedFile, .sharedAnonymous, .memfd, .systemVSharedMemory: true
+            default: false
+            }
+        var advice: UInt64 = 0
+        for entry in AreaFlags.advice where flags & entry.flag != 0 { advice |= 1 << entry.advice }
+        return Mapping(
+            start: start, end: end,
+            offsetBytes: hasOffset ? try reader.value(fields.offset, of: area) &* 4096 : 0,
+            protection: UInt32(flags & AreaFlags.protection), kind: kind, growsDown: flags & AreaFlags.growsDown != 0,
+            isLocked: flags & AreaFlags.locked != 0, isNoReserve: flags & AreaFlags.noReserve != 0, adviceBits: advice)
+    }
+
+    private func kind(
+        of area: VirtualAddress, flags: UInt64, start: VirtualAddress, end: VirtualAddress, in space: AddressSpace,
+        files: inout FileReader
+    ) throws(MemoryFault) -> Mapping.Kind {
+        let fields = layout.memory
+        let operations = try reader.pointer(fields.operations, of: area)
+        if !operations.isNull, operations == manifest.symbols.addresses["special_mapping_vmops"] {
+            let special = try reader.pointer(fields.privateData, of: area)
+            switch try reader.memory.string(at: reader.pointer(fields.specialName, of: special), limit: 64) {
+            case "[vdso]": return .vdso
+            case "[vvar]", "[vvar_vclock]": return .vvar
+            case let name: return .unsupported("kernel mapping \(name)")
+            }
+        }
+        if flags & AreaFlags.hugeTLB != 0 { return .unsupported("hugetlb memory") }
+        let file = try reader.pointer(fields.file, of: area)
+        if flags & (AreaFlags.pfnMap | AreaFlags.io | AreaFlags.mixedMap) != 0 { return .unsupported("device memory") }
+        let isShared = flags & AreaFlags.mayShare != 0
+        if file.isNull {
+            if isShared { return .unsupported("shared memory without a file") }
+            if start <= space.currentBreak, end >= space.startBreak, space.startBreak < space.currentBreak { return .heap }
+            if start <= space.startStack, space.startStack < end { return .stack }
+            return .anonymous
+        }
+        let inode = try reader.pointer(fields.fileInode, of: file)
+        let mode = try reader.value(fields.inodeMode, of: inode)
+        guard mode & 0o170000 == 0o100000 else {
+            return .unsupported("memory mapped from something that is no regular file")
+        }
+        if try isKernelInternal(file) {
+            let id = files.file(at: file)
+            if case .memfd = files.openFiles[id]?.kind { return .memfd(id, isPrivate: !isShared) }
+            let shared = files.sharedMemory(ofInode: inode)
+            return isShared ? .sharedAnonymous(shared) : .unsupported("private mapping of shared memory")
+        }
+        let id = files.file(at: file)
+        return isShared ? .sharedFile(id) : .privateFile(id)
+    }
+
+    /// Whether a file lives on the mount that the kernel keeps for itself (`shm_mnt`, mm/shmem.c): shared anonymous memory,
+    /// memfds, System V shared memory.
+    private func isKernelInternal(_ file: VirtualAddress) throws(MemoryFault) -> Bool {
+        guard let internalMount = try reader.variable("shm_mnt") else { return false }
+        return try reader.pointer(layout.memory.filePathMount, of: file) == VirtualAddress(internalMount)
+    }
+}

@@ -1,0 +1,192 @@
+import GuestMemory
+import KernelObjects
+import KernelTypes
+import ProcessModel
+
+/// Finds the pages of a group's memory and lends their contents.
+public struct KernelPages: PageSupply {
+    let kernel: DeadKernel
+    var spaces: [AddressSpaceID: ReadAddressSpace] = [:]
+    /// `struct address_space` of each shared memory object.
+    var sharedMappings: [SharedMemoryID: VirtualAddress] = [:]
+    /// The page cache of each file whose name was removed.
+    var deletedFiles: [FileReader.InodeIdentity: VirtualAddress] = [:]
+
+    /// Pages that are told of at once.
+    static let batch = 4096
+
+    public mutating func forEachBatch(
+        of object: MemoryObject, _ body: ([PageRun]) -> Bool
+    ) throws(PageSupplyError) {
+        var collector = RunCollector(limit: Self.batch)
+        do {
+            switch object {
+            case .addressSpace(let id):
+                guard let space = spaces[id] else { throw PageSupplyError("no address space \(id)") }
+                for mapping in space.value.mappings { try forEachPage(of: mapping, in: space, &collector, body) }
+            case .sharedMemory(let id):
+                guard let mapping = sharedMappings[id] else { throw PageSupplyError("no shared memory \(id)") }
+                try forEachPage(ofCache: mapping, &collector, body)
+            case .deletedFile(let device, let inode):
+                guard let mapping = deletedFiles[FileReader.InodeIdentity(device: device, inode: inode)] else {
+                    throw PageSupplyError("no deleted file with inode \(inode)")
+                }
+                try forEachPage(ofCache: mapping, &collector, body)
+            }
+            try collector.flush(body)
+        } catch is StopWalk {
+        } catch let error as PageSupplyError {
+            throw error
+        } catch {
+            throw PageSupplyError("\(error)")
+        }
+    }
+
+    public mutating func lend(
+        _ frames: [FrameNumber], _ body: ([UnsafeRawBufferPointer]) -> Void
+    ) throws(PageSupplyError) {
+        var rest = frames[...]
+        do {
+            while !rest.isEmpty {
+                // What the source lends is passed on and not kept.
+                unsafe try kernel.source.withFrames(rest.prefix(FrameBatch.limit)) { unsafe body($0) }
+                rest = rest.dropFirst(FrameBatch.limit)
+            }
+        } catch {
+            throw PageSupplyError("cannot read page contents: \(error)")
+        }
+    }
+
+    /// The pages of one area that are its own: for a file, only those that were copied on write.
+    private func forEachPage(
+        of mapping: Mapping, in space: ReadAddressSpace, _ collector: inout RunCollector, _ body: ([PageRun]) -> Bool
+    ) throws {
+        switch mapping.kind {
+        case .sharedFile, .sharedAnonymous, .systemVSharedMemory, .vvar, .kernelGate, .unsupported, .memfd(_, isPrivate: false):
+            return
+        case .vdso:
+            try forEachPage(ofVDSO: mapping, &collector, body)
+            return
+        case .anonymous, .heap, .stack, .privateFile, .memfd(_, isPrivate: true):
+            break
+        }
+        try space.tables.forEachEntry(
+            in: mapping.start..<mapping.end, from: kernel.source,
+            fault: { address, fault in throw PageSupplyError("page table for \(address) is unreadable: \(fault)") }
+        ) { address, entry in
+            guard let first = entry.frame else {
+                throw PageSupplyError("page at \(address) is not in memory (swapped out or in migration)")
+            }
+            guard try kernel.isAnonymous(first) else { return }
+            let pages = entry.size >> 12
+            for index in 0..<pages {
+                let page = VirtualAddress(address.rawValue &+ index << 12)
+                guard page >= mapping.start, page < mapping.end else { continue }
+                try collector.add(page, FrameNumber(first.rawValue &+ index), body)
+            }
+        }
+    }
+
+    /// The vDSO is code of the dead kernel, so all of it is saved, also what no page table maps yet: it is in the image that
+    /// the kernel mapped it from.
+    private func forEachPage(ofVDSO mapping: Mapping, _ collector: inout RunCollector, _ body: ([PageRun]) -> Bool) throws {
+        guard let image = kernel.manifest.symbols.addresses["vdso_image_64"] else {
+            throw PageSupplyError("the kernel has no symbol vdso_image_64")
+        }
+        let data = try kernel.reader.pointer(kernel.layout.pages.vdsoData, of: image)
+        let size = try kernel.reader.value(kernel.layout.pages.vdsoSize, of: image)
+        let length = min(size, mapping.end.rawValue - mapping.start.rawValue)
+        for offset in stride(from: 0, to: length, by: 4096) {
+            let physical = try kernel.reader.memory.translate(data + Int(offset))
+            try collector.add(VirtualAddress(mapping.start.rawValue + offset), physical.frame, body)
+        }
+    }
+
+    /// The pages in a page cache; a value entry of tmpfs is a page that was swapped out.
+    private func forEachPage(ofCache mapping: VirtualAddress, _ collector: inout RunCollector, _ body: ([PageRun]) -> Bool)
+        throws
+    {
+        var entries: [XArrayEntry] = []
+        let array = mapping + kernel.layout.pages.addressSpacePages.offset
+        let fault = kernel.reader.forEach(inXArray: array, layout: kernel.layout.xarray, limit: 1 << 24) { entries.append($0) }
+        if let fault { throw PageSupplyError("page cache is unreadable: \(fault)") }
+        for entry in entries {
+            if entry.isValue { throw PageSupplyError("page \(entry.index) of shared memory is swapped out") }
+            let frame = try kernel.frame(ofPage: entry.pointer)
+            for index in 0..<(try kernel.pageCount(ofPage: entry.pointer)) {
+                try collector.add(
+                    VirtualAddress((entry.index &+ index) << 12), FrameNumber(frame.rawValue &+ index), body)
+            }
+        }
+    }
+}
+
+/// The receiver has seen enough.
+struct StopWalk: Error {}
+
+/// Joins pages that follow each other, in the object and in physical memory, into runs.
+struct RunCollector {
+    private var runs: [PageRun] = []
+    private var pages = 0
+    private let limit: Int
+
+    init(limit: Int) { self.limit = limit }
+
+    mutating func add(_ address: VirtualAddress, _ frame: FrameNumber, _ body: ([PageRun]) -> Bool) throws {
+        if let last = runs.last, last.address.rawValue &+ UInt64(last.count) << 12 == address.rawValue,
+            last.frame.rawValue &+ UInt64(last.count) == frame.rawValue
+        {
+            runs[runs.count - 1].count += 1
+        } else {
+            runs.append(PageRun(address: address, frame: frame))
+        }
+        pages += 1
+        if pages == limit { try flush(body) }
+    }
+
+    mutating func flush(_ body: ([PageRun]) -> Bool) throws {
+        guard !runs.isEmpty else { return }
+        let goesOn = body(runs)
+        runs.removeAll(keepingCapacity: true)
+        pages = 0
+        if !goesOn { throw StopWalk() }
+    }
+}
+
+extension DeadKernel {
+    /// PAGE_MAPPING_ANON (include/linux/page-flags.h): set for anonymous pages and, with a second bit, for those merged by KSM.
+    private static let anonymousBit: UInt64 = 1
+
+    /// Whether a frame belongs to an anonymous mapping. The zero page and pages of files do not.
+    func isAnonymous(_ frame: FrameNumber) throws(MemoryFault) -> Bool {
+        guard let map = try reader.variable("vmemmap_base") else {
+            throw MemoryFault(.damaged("no vmemmap_base"), at: frame.address)
+        }
+        var page = VirtualAddress(map &+ frame.rawValue &* UInt64(layout.pages.size))
+        let head = try reader.value(layout.pages.compoundHead, of: page)
+        if head & 1 == 1 { page = VirtualAddress(head - 1) }
+        return try reader.value(layout.pages.mapping, of: page) & Self.anonymousBit != 0
+    }
+
+    /// The frame that a `struct page` describes.
+    func frame(ofPage page: VirtualAddress) throws(MemoryFault) -> FrameNumber {
+        guard let map = try reader.variable("vmemmap_base"), page.rawValue >= map,
+            (page.rawValue - map) % UInt64(layout.pages.size) == 0
+        else { throw MemoryFault(.damaged("page cache entry that is no page"), at: page) }
+        return FrameNumber((page.rawValue - map) / UInt64(layout.pages.size))
+    }
+
+    /// Pages of a compound page of the page cache, 1 for a single one.
+    func pageCount(ofPage page: VirtualAddress) throws(MemoryFault) -> UInt64 {
+        let second = page + layout.pages.size
+        guard try reader.value(layout.pages.compoundHead, of: second) == page.rawValue | 1 else { return 1 }
+        let order: UInt64
+        if let field = layout.pages.order {
+            order = try reader.value(field, of: second)
+        } else {
+            order = try reader.memory.integer(at: second, as: UInt64.self) & 0xff
+        }
+        guard order <= 18 else { throw MemoryFault(.damaged("compound page of order \(order)"), at: page) }
+        return 1 << order
+    }
+}

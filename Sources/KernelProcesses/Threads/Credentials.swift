@@ -1,0 +1,73 @@
+import GuestMemory
+import KernelObjects
+import KernelTypes
+import ProcessModel
+
+/// `struct cred` and `struct group_info` (include/linux/cred.h).
+struct CredentialsLayout: Sendable {
+    let uid, gid, suid, sgid, euid, egid, fsuid, fsgid: Field
+    let secureBits: Field
+    let inheritable, permitted, effective, bounding, ambient: Field
+    let userNamespace: Field
+    let groupInfo: Field
+    let groupCount: Field
+    let groupIDs: Field
+
+    init(_ types: TypeTable) throws(KernelError) {
+        let cred = try types.structure("cred")
+        uid = try cred.field("uid.val")
+        gid = try cred.field("gid.val")
+        suid = try cred.field("suid.val")
+        sgid = try cred.field("sgid.val")
+        euid = try cred.field("euid.val")
+        egid = try cred.field("egid.val")
+        fsuid = try cred.field("fsuid.val")
+        fsgid = try cred.field("fsgid.val")
+        secureBits = try cred.field("securebits")
+        inheritable = try cred.field("cap_inheritable")
+        permitted = try cred.field("cap_permitted")
+        effective = try cred.field("cap_effective")
+        bounding = try cred.field("cap_bset")
+        ambient = try cred.field("cap_ambient")
+        userNamespace = try cred.field("user_ns")
+        groupInfo = try cred.field("group_info")
+        let groups = try types.structure("group_info")
+        groupCount = try groups.field("ngroups")
+        groupIDs = try groups.field("gid")
+    }
+}
+
+extension DeadKernel {
+    /// NGROUPS_MAX.
+    private static let groupLimit: Int32 = 65_536
+
+    func credentials(of task: TaskAddress) throws(MemoryFault) -> Credentials {
+        let cred = try reader.pointer(layout.task.credentials, of: task)
+        let fields = layout.credentials
+        var result = Credentials()
+        result.uid = try reader.uint32(fields.uid, of: cred)
+        result.gid = try reader.uint32(fields.gid, of: cred)
+        result.savedUID = try reader.uint32(fields.suid, of: cred)
+        result.savedGID = try reader.uint32(fields.sgid, of: cred)
+        result.effectiveUID = try reader.uint32(fields.euid, of: cred)
+        result.effectiveGID = try reader.uint32(fields.egid, of: cred)
+        result.filesystemUID = try reader.uint32(fields.fsuid, of: cred)
+        result.filesystemGID = try reader.uint32(fields.fsgid, of: cred)
+        result.secureBits = try reader.uint32(fields.secureBits, of: cred)
+        // kernel_cap_t is eight bytes, as two words or as one (commit f122a08b197d, 6.3): the same bytes on x86.
+        func capabilities(_ field: Field) throws(MemoryFault) -> UInt64 { try reader.memory.integer(at: cred + field.offset) }
+        result.inheritable = try capabilities(fields.inheritable)
+        result.permitted = try capabilities(fields.permitted)
+        result.effective = try capabilities(fields.effective)
+        result.bounding = try capabilities(fields.bounding)
+        result.ambient = try capabilities(fields.ambient)
+        result.noNewPrivileges = try reader.value(layout.task.noNewPrivileges, of: task) & 1 == 1
+        let info = try reader.pointer(fields.groupInfo, of: cred)
+        let count = try reader.int32(fields.groupCount, of: info)
+        guard (0...Self.groupLimit).contains(count) else { throw MemoryFault(.damaged("\(count) groups"), at: info) }
+        for index in 0..<Int(count) {
+            result.groups.append(try reader.memory.integer(at: info + fields.groupIDs.offset + index * 4))
+        }
+        return result
+    }
+}

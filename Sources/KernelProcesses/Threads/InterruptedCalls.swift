@@ -1,0 +1,83 @@
+import GuestMemory
+import KernelObjects
+import KernelTypes
+import ProcessModel
+
+extension DeadKernel {
+    /// What is known about the system call that a thread is in, beyond its registers.
+    func interruptedCall(of task: TaskAddress, registers: GeneralRegisters, clocks: GuestClocks) throws(MemoryFault)
+        -> InterruptedCall
+    {
+        var call = InterruptedCall()
+        call.causedPanic = task == panickedTask
+        // -ERESTART_RESTARTBLOCK, or restart_syscall itself.
+        if registers.ax == UInt64(bitPattern: -516) || registers.origAX == 219 {
+            call.restartFunction = try restartFunction(of: task)
+            call.remainingNanoseconds = try restartRemaining(of: task, function: call.restartFunction, clocks: clocks)
+        }
+        if registers.origAX != .max, let left = try sleeperRemaining(of: task, clocks: clocks) {
+            call.remainingNanoseconds = left
+        }
+        return call
+    }
+
+    private func restartFunction(of task: TaskAddress) throws(MemoryFault) -> InterruptedCall.RestartFunction? {
+        let function = try reader.pointer(layout.task.restartFunction, of: task)
+        let names = manifest.symbols.addresses
+        switch function {
+        case names["hrtimer_nanosleep_restart"]:
+            return .nanosleep(remainderAddress: try reader.pointer(layout.task.restartRemainder, of: task))
+        case names["do_restart_poll"]: return .poll
+        case names["futex_wait_restart"]: return .futex
+        case names["posix_cpu_nsleep_restart"]: return .other("posix_cpu_nsleep_restart")
+        default: return function.isNull ? nil : .other("\(function)")
+        }
+    }
+
+    /// What remained when a call was already on its way to be restarted: its restart block holds the absolute expiry.
+    private func restartRemaining(
+        of task: TaskAddress, function: InterruptedCall.RestartFunction?, clocks: GuestClocks
+    ) throws(MemoryFault) -> UInt64? {
+        let now = clocks.monotonicNanoseconds
+        let expires: UInt64
+        switch function {
+        case .nanosleep: expires = try reader.value(layout.task.restartExpires, of: task)
+        case .futex:
+            guard let field = layout.task.restartFutexTime else { return nil }
+            expires = try reader.value(field, of: task)
+        case .poll:
+            guard let seconds = layout.task.restartPollSeconds, let part = layout.task.restartPollNanoseconds else {
+                return nil
+            }
+            expires = try reader.value(seconds, of: task) &* 1_000_000_000 &+ reader.value(part, of: task)
+        default: return nil
+        }
+        return expires > now ? expires - now : 0
+    }
+
+    /// The time left of the `hrtimer_sleeper` that a sleeping call keeps on its kernel stack.
+    ///
+    /// nanosleep, poll, select, epoll_wait, futex and sigtimedwait all sleep with one; it is recognised by its two pointers, to
+    /// this very task and to `hrtimer_wakeup`, and only the live part of the stack is looked at.
+    private func sleeperRemaining(of task: TaskAddress, clocks: GuestClocks) throws(MemoryFault) -> UInt64? {
+        guard let wakeup = manifest.symbols.addresses["hrtimer_wakeup"], try cpuNumber(of: task) == nil else { return nil }
+        let stack = try reader.pointer(layout.task.stack, of: task)
+        let top = stack + stackSize - layout.registers.size
+        let bottom = try reader.pointer(layout.task.stackPointer, of: task)
+        guard stack <= bottom, bottom < top else { return nil }
+        let bytes = try reader.memory.bytes(at: bottom, count: Int(top.rawValue - bottom.rawValue))
+        func word(_ at: Int) -> UInt64 {
+            guard at >= 0, at + 8 <= bytes.count else { return 0 }
+            return bytes[at..<at + 8].reversed().reduce(0) { $0 << 8 | UInt64($1) }
+        }
+        let fields = layout.timers
+        let functionAt = fields.sleeperTimer.offset + fields.function.offset
+        var found: UInt64?
+        for at in stride(from: 0, to: bytes.count - 7, by: 8)
+        where word(at + functionAt) == wakeup.rawValue && word(at + fields.sleeperTask.offset) == task.rawValue {
+            let timer = bottom + at + fields.sleeperTimer.offset
+            if let left = try remaining(ofTimer: timer, clocks: clocks) { found = left }
+        }
+        return found
+    }
+}

@@ -1,0 +1,65 @@
+import GuestMemory
+import KernelObjects
+import KernelTypes
+import ProcessModel
+
+extension DeadKernel {
+    /// Reads all that belongs to one thread alone.
+    func thread(_ task: TaskAddress, clocks: GuestClocks) throws(MemoryFault) -> DeadThread {
+        let fields = layout.task
+        let registers = try registers(of: task)
+        var thread = DeadThread(
+            tid: try reader.int32(fields.pid, of: task), command: KernelString(bytes: try reader.text(fields.comm, of: task)),
+            registers: registers)
+        thread.floatingPoint = try floatingPoint(of: task)
+        thread.interruptedCall = try interruptedCall(of: task, registers: registers, clocks: clocks)
+        thread.credentials = try credentials(of: task)
+        thread.signalMask = try signalMask(of: task)
+        thread.pendingSignals = try pendingSignals(at: task + fields.pending.offset)
+        thread.alternateStack = try alternateStack(of: task)
+        if let field = fields.robustList { thread.robustList = try reader.pointer(field, of: task) }
+        thread.rseq = try rseq(of: task)
+        thread.clearChildTID = try reader.pointer(fields.clearChildTID, of: task)
+        thread.parentDeathSignal = try reader.int32(fields.pdeathSignal, of: task)
+        thread.scheduling = try scheduling(of: task)
+        for index in 0..<3 { thread.tlsDescriptors.append(try reader.memory.integer(at: task + fields.tls.offset + index * 8)) }
+        if let field = fields.seccompMode { thread.seccompMode = try reader.int32(field, of: task) }
+        return thread
+    }
+
+    private func rseq(of task: TaskAddress) throws(MemoryFault) -> RseqRegistration? {
+        let fields = layout.task
+        guard let area = fields.rseq, let length = fields.rseqLength, let signature = fields.rseqSignature else { return nil }
+        let address = try reader.pointer(area, of: task)
+        guard !address.isNull else { return nil }
+        return RseqRegistration(
+            address: address, size: try reader.uint32(length, of: task), signature: try reader.uint32(signature, of: task),
+            criticalSection: try userWord(at: address + 8, of: task).map { VirtualAddress($0) })
+    }
+
+    /// Eight bytes of a task's own memory; nil when they are not there.
+    private func userWord(at address: VirtualAddress, of task: TaskAddress) throws(MemoryFault) -> UInt64? {
+        let mm = try reader.pointer(layout.task.mm, of: task)
+        guard !mm.isNull, !address.isKernel else { return nil }
+        let root = try reader.memory.translate(reader.pointer(layout.memory.pgd, of: mm))
+        let tables = PageTables(root: root, levels: manifest.tables.levels, encryptionMask: manifest.tables.encryptionMask)
+        return try? VirtualMemory(source: source, tables: tables).integer(at: address, as: UInt64.self)
+    }
+
+    private func scheduling(of task: TaskAddress) throws(MemoryFault) -> Scheduling {
+        let fields = layout.task
+        var result = Scheduling()
+        result.policy = try reader.uint32(fields.policy, of: task)
+        // MAX_RT_PRIO + NICE_WIDTH / 2
+        result.nice = try reader.int32(fields.staticPriority, of: task) &- 120
+        result.realtimePriority = try reader.uint32(fields.realtimePriority, of: task)
+        result.timerSlackNanoseconds = try reader.value(fields.timerSlack, of: task)
+        if let address = manifest.symbols.addresses["nr_cpu_ids"] {
+            result.possibleCPUs = min(try reader.memory.integer(at: address), 8192)
+            for word in 0..<(Int(result.possibleCPUs) + 63) / 64 where word * 8 < fields.affinity.size {
+                result.affinity.append(try reader.memory.integer(at: task + fields.affinity.offset + word * 8))
+            }
+        }
+        return result
+    }
+}
