@@ -18,6 +18,8 @@ public struct ProtectedGroup: Sendable {
     public var signalActions: [SignalActionsID: SignalActions]
     public var sharedMemory: [SharedMemoryID: SharedMemory]
     public var pipes: [PipeID: Pipe]
+    /// Locks on files that its processes hold.
+    public var fileLocks: [FileLock]
     /// Clocks of the guest at the crash.
     public var clocks: GuestClocks
     /// The namespaces of the guest's init process. A process whose namespaces differ from these is in a container.
@@ -36,6 +38,7 @@ public struct ProtectedGroup: Sendable {
         self.signalActions = [:]
         self.sharedMemory = [:]
         self.pipes = [:]
+        self.fileLocks = []
         self.clocks = clocks
         self.initNamespaces = initNamespaces
         self.obstacles = []

@@ -1,0 +1,107 @@
+import GuestMemory
+import KernelObjects
+import ProcessModel
+
+/// What matters of the filesystem that an inode is on.
+struct FilesystemIdentity: Hashable, Sendable {
+    var superblock: VirtualAddress
+    /// `s_dev`.
+    var device: UInt64
+    var typeName: String
+    var isOnBlockDevice: Bool
+    /// SB_NOUSER or SB_KERNMOUNT: nobody can name what is in it (pipefs, sockfs, anon_inodefs, the kernel's own tmpfs).
+    var isKernelInternal: Bool
+    var isReadOnly: Bool
+}
+
+extension KernelReader {
+    /// The filesystem of a superblock.
+    func filesystem(ofSuperblock superblock: VirtualAddress, layout: SuperblockLayout) throws(MemoryFault) -> FilesystemIdentity
+    {
+        let flags = try value(layout.flags, of: superblock)
+        let type = try pointer(layout.type, of: superblock)
+        return FilesystemIdentity(
+            superblock: superblock, device: try value(layout.device, of: superblock),
+            typeName: try memory.string(at: pointer(layout.typeName, of: type), limit: 32),
+            isOnBlockDevice: try !pointer(layout.blockDevice, of: superblock).isNull,
+            // SB_NOUSER is bit 31, SB_KERNMOUNT bit 22, SB_RDONLY bit 0 (include/linux/fs.h).
+            isKernelInternal: flags >> 31 & 1 == 1 || flags >> 22 & 1 == 1, isReadOnly: flags & 1 == 1)
+    }
+}
+
+extension FileReader {
+    func filesystem(ofInode inode: VirtualAddress) throws(MemoryFault) -> FilesystemIdentity {
+        try kernel.filesystem(ofSuperblock: kernel.pointer(layout.inode.superblock, of: inode), layout: layout.superblock)
+    }
+
+    /// The object that the `struct path` at `address` leads to.
+    mutating func node(ofPathAt address: VirtualAddress) throws(MemoryFault) -> FileNode {
+        let dentry = try kernel.pointer(layout.paths.pathDentry, of: address)
+        let inode = try kernel.pointer(layout.paths.dentryInode, of: dentry)
+        let path = try kernel.path(at: address, layout: layout.paths)
+        return try node(inode: inode, path: path, mount: kernel.pointer(layout.paths.pathMount, of: address))
+    }
+
+    private mutating func node(
+        inode: VirtualAddress, path: KernelPath, mount: VirtualAddress
+    ) throws(MemoryFault) -> FileNode {
+        let fields = layout.inode
+        guard !inode.isNull else { throw MemoryFault(.damaged("open path without an inode"), at: inode) }
+        let mode = try kernel.uint32(fields.mode, of: inode)
+        let number = try kernel.value(fields.device, of: inode)
+        // MKDEV keeps 20 bits for the minor number (include/linux/kdev_t.h).
+        let type: FileNode.FileType =
+            switch mode & 0o170000 {
+            case 0o100000: .regular
+            case 0o040000: .directory
+            case 0o020000: .characterDevice(major: UInt32(truncatingIfNeeded: number >> 20), minor: UInt32(number & 0xfffff))
+            default: .other
+            }
+        let filesystem = try filesystem(ofInode: inode)
+        var node = FileNode(
+            path: KernelString(bytes: path.bytes), type: type, isDeleted: path.isDeleted, device: filesystem.device,
+            inode: try kernel.value(fields.number, of: inode), mode: mode, sizeBytes: try kernel.value(fields.size, of: inode),
+            uid: try kernel.uint32(fields.uid, of: inode), gid: try kernel.uint32(fields.gid, of: inode))
+        if path.isDeleted, try kernel.uint32(fields.links, of: inode) > 0, let name = try remainingName(of: inode, mount: mount)
+        {
+            node.path = KernelString(bytes: name)
+            node.isDeleted = false
+        }
+        if node.isDeleted, type == .regular { try noteDeleted(node, inode: inode, filesystem: filesystem) }
+        return node
+    }
+
+    /// Another name of an inode of which one name was removed.
+    private func remainingName(of inode: VirtualAddress, mount: VirtualAddress) throws(MemoryFault) -> [UInt8]? {
+        var found: VirtualAddress?
+        _ = kernel.forEach(onHashList: inode + layout.inode.aliases.offset, link: layout.inode.aliasLink, limit: 4096) {
+            dentry in
+            if found == nil, (try? kernel.isUnhashed(dentry, layout: layout.paths)) == false { found = dentry }
+        }
+        guard let found else { return nil }
+        let path = try kernel.path(mount: mount, dentry: found, layout: layout.paths)
+        return path.isDeleted ? nil : path.bytes
+    }
+
+    /// Remembers where the contents of a file without a name are: in the page cache alone, once the disk is replayed.
+    private mutating func noteDeleted(
+        _ node: FileNode, inode: VirtualAddress, filesystem: FilesystemIdentity
+    ) throws(MemoryFault) {
+        let identity = InodeIdentity(device: node.device, inode: node.inode)
+        guard deletedFileMappings[identity] == nil else { return }
+        let mapping = try kernel.pointer(layout.inode.mapping, of: inode)
+        deletedFileMappings[identity] = mapping
+        guard filesystem.isOnBlockDevice else { return }
+        // `i_blocks` counts 512 bytes; what it has beyond the cached pages is on the disk only, where the journal's replay frees it.
+        let onDisk = try kernel.value(layout.inode.blocks, of: inode) / 8
+        let cached = try kernel.value(layout.pages.pageCount, of: mapping)
+        let needed = min(onDisk, node.sizeBytes / 4096 &+ (node.sizeBytes % 4096 == 0 ? 0 : 1))
+        if cached < needed {
+            obstacles.append(
+                Obstacle(
+                    .refused, pid: nil,
+                    reason:
+                        "deleted file \(node.path) has contents that were not in memory (\(cached) of \(needed) pages cached)"))
+        }
+    }
+}

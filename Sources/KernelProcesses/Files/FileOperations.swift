@@ -1,0 +1,55 @@
+import GuestMemory
+import KernelTypes
+
+/// Tells what a file is open on by its table of operations (`file->f_op`), each of which is a symbol of the kernel.
+struct FileOperations: Sendable {
+    enum Kind: Sendable, Hashable {
+        case pipe, socket, eventfd, epoll, timerfd, signalfd, sharedMemory
+        /// Known, and not to be brought back: what to call it.
+        case unsupported(String)
+    }
+
+    private let kinds: [VirtualAddress: Kind]
+
+    private static let names: [String: Kind] = [
+        "pipefifo_fops": .pipe,
+        "socket_file_ops": .socket,
+        "eventfd_fops": .eventfd,
+        "eventpoll_fops": .epoll,
+        "timerfd_fops": .timerfd,
+        "signalfd_fops": .signalfd,
+        "shmem_file_operations": .sharedMemory,
+        "inotify_fops": .unsupported("inotify instance"),
+        "fanotify_fops": .unsupported("fanotify group"),
+        "io_uring_fops": .unsupported("io_uring instance"),
+        "perf_fops": .unsupported("performance event"),
+        "userfaultfd_fops": .unsupported("userfaultfd"),
+        "pidfd_fops": .unsupported("pidfd"),
+        "pidfs_file_operations": .unsupported("pidfd"),
+        "tty_fops": .unsupported("terminal"),
+        "hung_up_tty_fops": .unsupported("terminal that hung up"),
+        "console_fops": .unsupported("console"),
+        "hugetlbfs_file_operations": .unsupported("huge page file"),
+        "bpf_map_fops": .unsupported("BPF map"),
+        "bpf_prog_fops": .unsupported("BPF program"),
+        "bpf_link_fops": .unsupported("BPF link"),
+        "mqueue_file_operations": .unsupported("POSIX message queue"),
+        "ns_file_operations": .unsupported("namespace file"),
+        "secretmem_fops": .unsupported("secret memory"),
+        "fscontext_fops": .unsupported("filesystem context"),
+        "seccomp_notify_ops": .unsupported("seccomp listener"),
+        "ruleset_fops": .unsupported("Landlock ruleset"),
+        "kvm_chardev_ops": .unsupported("KVM device"),
+    ]
+
+    static var symbols: Set<String> { Set(names.keys) }
+
+    init(symbols: SymbolTable) {
+        var kinds: [VirtualAddress: Kind] = [:]
+        for (name, kind) in Self.names { if let address = symbols.addresses[name] { kinds[address] = kind } }
+        self.kinds = kinds
+    }
+
+    /// nil: the operations of some filesystem or device driver.
+    func kind(at address: VirtualAddress) -> Kind? { kinds[address] }
+}

@@ -1,0 +1,82 @@
+import GuestMemory
+import KernelObjects
+import ProcessModel
+
+/// Reads open files out of a dead kernel, each `struct file` once, and numbers what processes share.
+///
+/// One reader serves one group, so that at the end `finish()` knows what is held outside the group. Reading never fails as a whole: what cannot be
+/// read becomes a gap and, where a process depends on it, a file of an unsupported kind or an obstacle.
+public struct FileReader {
+    let kernel: KernelReader
+    let layout: FileLayout
+    let clocks: GuestClocks
+    let operations: FileOperations
+    let frames: FrameTable
+
+    public internal(set) var openFiles: [FileID: OpenFile] = [:]
+    public internal(set) var descriptorTables: [DescriptorTableID: DescriptorTable] = [:]
+    public internal(set) var filesystemContexts: [FilesystemContextID: FilesystemContext] = [:]
+    public internal(set) var pipes: [PipeID: Pipe] = [:]
+    public internal(set) var sharedMemory: [SharedMemoryID: SharedMemory] = [:]
+    /// Locks on files that the group's processes hold.
+    public internal(set) var fileLocks: [FileLock] = []
+    /// The `struct address_space` whose pages are a shared memory's contents.
+    public internal(set) var sharedMemoryMappings: [SharedMemoryID: VirtualAddress] = [:]
+    /// The `struct address_space` of each file whose name was removed.
+    public internal(set) var deletedFileMappings: [InodeIdentity: VirtualAddress] = [:]
+    public internal(set) var gaps: [Gap] = []
+    public internal(set) var obstacles: [Obstacle] = []
+
+    var fileIDs: [VirtualAddress: FileID] = [:]
+    var tableIDs: [VirtualAddress: DescriptorTableID] = [:]
+    var contextIDs: [VirtualAddress: FilesystemContextID] = [:]
+    var pipeIDs: [VirtualAddress: PipeID] = [:]
+    var sharedMemoryIDs: [VirtualAddress: SharedMemoryID] = [:]
+    /// Processes by the table of descriptors that they use.
+    var tableHolders: [DescriptorTableID: [Int32]] = [:]
+    var epollTargets: [FileID: [PendingEpollTarget]] = [:]
+    var sockets: [VirtualAddress: FileID] = [:]
+    /// The other ends of unix sockets, as `struct sock *`.
+    var unixPeers: [FileID: VirtualAddress] = [:]
+    /// Connections that wait on a listening unix socket: the new `struct sock` and the number of the listener's inode.
+    var listeners: [VirtualAddress: UInt64] = [:]
+    /// Inodes of files in filesystems.
+    var inodes: [FileID: VirtualAddress] = [:]
+
+    /// An inode of a filesystem, by the numbers that programs see.
+    public struct InodeIdentity: Hashable, Sendable {
+        public var device: UInt64
+        public var inode: UInt64
+    }
+
+    /// The symbols that the reader asks for; missing ones only make files of their kind unsupported.
+    public static let symbols: Set<String> = FileOperations.symbols.union(["vmemmap_base", "tick_nsec", "super_blocks"])
+
+    /// - Parameter clocks: of the guest at the crash; what timers have left is counted from there.
+    public init(kernel: KernelReader, layout: FileLayout, clocks: GuestClocks) {
+        self.kernel = kernel
+        self.layout = layout
+        self.clocks = clocks
+        operations = FileOperations(symbols: kernel.symbols)
+        frames = FrameTable(kernel: kernel, layout: layout.pages)
+    }
+
+    /// The open file description at `address` (`struct file *`).
+    public mutating func file(at address: VirtualAddress) -> FileID {
+        if let known = fileIDs[address] { return known }
+        let id = FileID(rawValue: UInt32(truncatingIfNeeded: fileIDs.count &+ 1))
+        fileIDs[address] = id
+        do throws(MemoryFault) {
+            openFiles[id] = try readFile(at: address, id: id)
+        } catch {
+            gaps.append(Gap(object: "open file \(address)", field: "struct file", fault: error))
+            openFiles[id] = OpenFile(kind: .unsupported("file that could not be read: \(error)"), flags: 0)
+        }
+        return id
+    }
+
+    /// Records what could not be read of `object`, and goes on.
+    mutating func note(_ fault: MemoryFault?, object: String, field: String) {
+        if let fault { gaps.append(Gap(object: object, field: field, fault: fault)) }
+    }
+}

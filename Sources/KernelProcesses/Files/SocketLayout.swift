@@ -1,0 +1,219 @@
+import KernelObjects
+import KernelTypes
+
+/// `struct socket`, `struct sock`, `struct unix_sock`, `struct inet_sock`, `struct tcp_sock` and `struct sk_buff` (include/net, include/linux).
+struct SocketLayout: Sendable {
+    // struct socket
+    let type: Field
+    let flags: Field
+    let sock: Field
+    let inode: Field
+    let socketInAllocation: Field
+    // struct sock
+    let owner: Field
+    let family: Field
+    let state: Field
+    let protocolNumber: Field
+    let shutdown: Field
+    let backlog: Field
+    let pendingConnections: Field
+    let receiveQueue: Field
+    let receiveQueueLength: Field
+    let peerPID: Field
+    let options: SocketOptionLayout
+    let unix: UnixSocketLayout
+    let inet: InetSocketLayout
+    let buffer: SocketBufferLayout
+
+    init(_ types: TypeTable) throws(KernelError) {
+        let socket = try types.structure("socket")
+        type = try socket.field("type")
+        flags = try socket.field("flags")
+        sock = try socket.field("sk")
+        let allocation = try types.structure("socket_alloc")
+        inode = try allocation.field("vfs_inode")
+        socketInAllocation = try allocation.field("socket")
+        let sock = try types.structure("sock")
+        owner = try sock.field("sk_socket")
+        family = try sock.field("__sk_common.skc_family")
+        state = try sock.field("__sk_common.skc_state")
+        protocolNumber = try sock.field("sk_protocol")
+        shutdown = try sock.field("sk_shutdown")
+        backlog = try sock.field("sk_max_ack_backlog")
+        pendingConnections = try sock.field("sk_ack_backlog")
+        receiveQueue = try sock.field("sk_receive_queue")
+        receiveQueueLength = try sock.field("sk_receive_queue.qlen")
+        peerPID = try sock.field("sk_peer_pid")
+        options = try SocketOptionLayout(types)
+        unix = try UnixSocketLayout(types)
+        inet = try InetSocketLayout(types)
+        buffer = try SocketBufferLayout(types)
+    }
+}
+
+/// The fields behind `setsockopt(SOL_SOCKET)`.
+struct SocketOptionLayout: Sendable {
+    let sendBuffer: Field
+    let receiveBuffer: Field
+    let bufferLocks: Field
+    let sendTimeout: Field
+    let receiveTimeout: Field
+    let lingerTime: Field
+    let priority: Field
+    let mark: Field
+    let receiveLowWater: Field
+    let filter: Field
+    let flags: Field
+    let reuse: Field
+    let reusePort: Field
+    let boundDevice: Field
+    /// Bits of `struct sock` since Linux 6.16 (commit 7d8d93fdde50), of `socket->flags` before.
+    let passesCredentials: Field?
+    let passesSecurity: Field?
+    /// Bits of `sk_flags` (`enum sock_flags`).
+    let urgentInlineBit: UInt64
+    let keepOpenBit: UInt64
+    let lingerBit: UInt64
+    let broadcastBit: UInt64
+
+    init(_ types: TypeTable) throws(KernelError) {
+        let sock = try types.structure("sock")
+        sendBuffer = try sock.field("sk_sndbuf")
+        receiveBuffer = try sock.field("sk_rcvbuf")
+        bufferLocks = try sock.field("sk_userlocks")
+        sendTimeout = try sock.field("sk_sndtimeo")
+        receiveTimeout = try sock.field("sk_rcvtimeo")
+        lingerTime = try sock.field("sk_lingertime")
+        priority = try sock.field("sk_priority")
+        mark = try sock.field("sk_mark")
+        receiveLowWater = try sock.field("sk_rcvlowat")
+        filter = try sock.field("sk_filter")
+        flags = try sock.field("__sk_common.skc_flags")
+        reuse = try sock.field("__sk_common.skc_reuse")
+        reusePort = try sock.field("__sk_common.skc_reuseport")
+        boundDevice = try sock.field("__sk_common.skc_bound_dev_if")
+        passesCredentials = sock.optional("sk_scm_credentials")
+        passesSecurity = sock.optional("sk_scm_security")
+        // The first members of `enum sock_flags` have kept their places since Linux 2.6.
+        urgentInlineBit = UInt64(clamping: types.enumerator("SOCK_URGINLINE") ?? 2)
+        keepOpenBit = UInt64(clamping: types.enumerator("SOCK_KEEPOPEN") ?? 3)
+        lingerBit = UInt64(clamping: types.enumerator("SOCK_LINGER") ?? 4)
+        broadcastBit = UInt64(clamping: types.enumerator("SOCK_BROADCAST") ?? 6)
+    }
+}
+
+struct UnixSocketLayout: Sendable {
+    let address: Field
+    let path: Field
+    let peer: Field
+    let addressLength: Field
+    let addressName: Field
+    /// `consumed` of `struct unix_skb_parms`, in `skb->cb`.
+    let consumed: Field
+    let passedFiles: Field
+
+    init(_ types: TypeTable) throws(KernelError) {
+        let unix = try types.structure("unix_sock")
+        address = try unix.field("addr")
+        path = try unix.field("path")
+        peer = try unix.field("peer")
+        let name = try types.structure("unix_address")
+        addressLength = try name.field("len")
+        addressName = try name.field("name")
+        let parameters = try types.structure("unix_skb_parms")
+        let control = try types.structure("sk_buff").field("cb")
+        let consumed = try parameters.field("consumed")
+        let files = try parameters.field("fp")
+        self.consumed = Field(offset: control.offset + consumed.offset, size: consumed.size)
+        passedFiles = Field(offset: control.offset + files.offset, size: files.size)
+    }
+}
+
+struct InetSocketLayout: Sendable {
+    let sourcePort: Field
+    let destinationPort: Field
+    let sourceAddress: Field
+    let destinationAddress: Field
+    /// Present with CONFIG_IPV6.
+    let sourceAddress6: Field?
+    let destinationAddress6: Field?
+    let isIPv6Only: Field
+    /// A bit field up to Linux 6.5, then a bit of `inet_flags` (commit 3f7e753206bb).
+    let freeBind: Field?
+    let flags: Field?
+    let freeBindBit: UInt64
+    let keepAliveTime: Field
+    let keepAliveInterval: Field
+    let keepAliveProbes: Field
+    /// Datagrams that a reader has already taken off the receive queue (`udp_sock->reader_queue`).
+    let readerQueueLength: Field?
+    /// Data that is corked and not yet sent.
+    let udpPending: Field?
+
+    init(_ types: TypeTable) throws(KernelError) {
+        let sock = try types.structure("sock")
+        sourcePort = try sock.field("__sk_common.skc_num")
+        destinationPort = try sock.field("__sk_common.skc_dport")
+        sourceAddress = try sock.field("__sk_common.skc_rcv_saddr")
+        destinationAddress = try sock.field("__sk_common.skc_daddr")
+        sourceAddress6 = sock.optional("__sk_common.skc_v6_rcv_saddr")
+        destinationAddress6 = sock.optional("__sk_common.skc_v6_daddr")
+        isIPv6Only = try sock.field("__sk_common.skc_ipv6only")
+        let inet = try types.structure("inet_sock")
+        freeBind = inet.optional("freebind")
+        flags = inet.optional("inet_flags")
+        freeBindBit = UInt64(clamping: types.enumerator("INET_FLAGS_FREEBIND") ?? 0)
+        let tcp = try types.structure("tcp_sock")
+        keepAliveTime = try tcp.field("keepalive_time")
+        keepAliveInterval = try tcp.field("keepalive_intvl")
+        keepAliveProbes = try tcp.field("keepalive_probes")
+        let udp = try types.structure("udp_sock")
+        readerQueueLength = udp.optional("reader_queue.qlen")
+        udpPending = udp.optional("pending")
+    }
+}
+
+/// `struct sk_buff` and `struct skb_shared_info` (include/linux/skbuff.h).
+struct SocketBufferLayout: Sendable {
+    let next: Field
+    let socket: Field
+    let length: Field
+    let pagedLength: Field
+    let data: Field
+    let head: Field
+    let end: Field
+    let fragmentCount: Field
+    let fragments: Field
+    let fragmentList: Field
+    let fragmentSize: Int
+    let fragmentPage: Field
+    let fragmentLength: Field
+    let fragmentOffset: Field
+
+    init(_ types: TypeTable) throws(KernelError) {
+        let buffer = try types.structure("sk_buff")
+        next = try buffer.field("next")
+        socket = try buffer.field("sk")
+        length = try buffer.field("len")
+        pagedLength = try buffer.field("data_len")
+        data = try buffer.field("data")
+        head = try buffer.field("head")
+        end = try buffer.field("end")
+        let shared = try types.structure("skb_shared_info")
+        fragmentCount = try shared.field("nr_frags")
+        fragments = try shared.field("frags")
+        fragmentList = try shared.field("frag_list")
+        fragmentSize = fragments.elementSize
+        // `skb_frag_t` was a `struct bio_vec` from 5.4 to 6.8 and is a structure of its own again (commit 21d2e6737c97).
+        if let own = try? types.structure("skb_frag"), let page = own.optional("netmem") ?? own.optional("bv_page") {
+            fragmentPage = page
+            fragmentLength = try own.field(anyOf: "len", "bv_len")
+            fragmentOffset = try own.field(anyOf: "offset", "bv_offset")
+        } else {
+            let vector = try types.structure("bio_vec")
+            fragmentPage = try vector.field("bv_page")
+            fragmentLength = try vector.field("bv_len")
+            fragmentOffset = try vector.field("bv_offset")
+        }
+    }
+}
