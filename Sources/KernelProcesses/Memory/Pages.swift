@@ -58,7 +58,7 @@ public struct KernelPages: PageSupply {
     }
 
     /// The pages of one area that are its own: for a file, only those that were copied on write.
-    private func forEachPage(
+    func forEachPage(
         of mapping: Mapping, in space: ReadAddressSpace, _ collector: inout RunCollector, _ body: ([PageRun]) -> Bool
     ) throws {
         switch mapping.kind {

@@ -47,7 +47,11 @@ struct TimerLayout: Sendable {
         let info = try types.structure("kernel_siginfo")
         // Embedded since 6.13 (commit 513793bc6ab3), a pointer before.
         let queueInfo: Field
-        if let embedded = posix.optional("sigq.info") { queueInfo = embedded } else { queueInfo = try types.structure("sigqueue").field("info") }
+        if let embedded = posix.optional("sigq.info") {
+            queueInfo = embedded
+        } else {
+            queueInfo = try types.structure("sigqueue").field("info")
+        }
         queueSignal = Field(offset: queueInfo.offset + (try info.field("si_signo").offset), size: 4)
         let value = try info.field("_sifields._rt._sigval")
         queueValue = Field(offset: queueInfo.offset + value.offset, size: 8)
