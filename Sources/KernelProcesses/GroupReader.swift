@@ -83,6 +83,7 @@ struct GroupBuilder {
         group.descriptorTables = files.descriptorTables
         group.filesystemContexts = files.filesystemContexts
         group.pipes = files.pipes
+        group.fileLocks = files.fileLocks
         group.sharedMemory = files.sharedMemory
         group.obstacles += files.obstacles
         pages.sharedMappings = files.sharedMemoryMappings
