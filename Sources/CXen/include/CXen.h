@@ -4,4 +4,7 @@
 #include <xenctrl.h>
 #include <xenforeignmemory.h>
 #include <xenstore.h>
+
+// A logger of Xen's libraries that says nothing: errors reach the caller as errno, once, instead of on stderr as well.
+xentoollog_logger *xpr_silent_logger(void);
 #endif
