@@ -81,15 +81,21 @@ let package = Package(
         // The Xen host, and a protected guest's life on it.
         room("XenControl", ["CXen"]),
         room("Recovery", [logging]),
+        room("DaemonAPI", ["Recovery"]),
+        room("Daemon", ["DaemonAPI", logging, lifecycle, database, http]),
 
-        program("xenprd", [
-            "Recovery", "XenControl", "PlainJSON", logging, lifecycle, unixSignals, subprocess, system, database, toml, http,
-            arguments,
-        ]),
-        program("xenpr", [
-            "Salvage", "DumpSource", "XenSource", "XenControl", "PlainJSON", "Recovery", arguments, http, subprocess, system,
-            toml,
-        ]),
+        program(
+            "xenprd",
+            [
+                "Daemon", "XenControl", logging, lifecycle, unixSignals, subprocess, system, toml, arguments,
+            ]),
+        program(
+            "xenpr",
+            [
+                "Salvage", "DumpSource", "XenSource", "XenControl", "PlainJSON", "DaemonAPI", arguments, http, subprocess,
+                system,
+                toml,
+            ]),
         program("xenpr-minor", ["Salvage", "XenSource", "XenControl", "CLinux"]),
         program("xenpr-agent", ["Checkpoint", "PlainJSON", "CLinux"]),
         program("xenpr-lab", ["PlainJSON", arguments, logging, subprocess, system, toml]),

@@ -1,0 +1,199 @@
+extension GuestEngine {
+    /// `rebooting`: the dead main goes, a new one comes. There is no way out of this state but a main that exists.
+    mutating func reboot() async throws(WorldFailure) {
+        guard let recovery = record.recovery else {
+            return try await enter(.arming, "the journal knows of no recovery")
+        }
+        let begun = await desk.now()
+        try await dropMinor()
+        if let main = try await findMain(), main.identity.id == recovery.deadDomain {
+            try await host.destroyMain(main.identity.id)
+            await mark("destroy", since: begun)
+            try await save()
+        }
+        if let main = try await host.domain(named: record.guest), main.identity.id != recovery.deadDomain {
+            // A killed xenprd, or the operator, has created it already.
+            return try await rebooted(main)
+        }
+        let creation = await desk.now()
+        do {
+            try await host.createMain(record.settings, withVolume: recovery.withVolume)
+        } catch .stopped {
+            throw .stopped
+        } catch .failed(let reason) {
+            return try await creationFailed(reason)
+        }
+        await mark("create", since: creation)
+        guard let main = try await host.domain(named: record.guest) else {
+            throw .failed("main was created but Xen does not show it")
+        }
+        try await rebooted(main)
+    }
+
+    private mutating func creationFailed(_ reason: String) async throws(WorldFailure) {
+        if record.recovery?.withVolume == true {
+            // The processes are lost for now, the guest must not be: again without the volume.
+            record.recovery?.withVolume = false
+            addReason("main could not be created with the recovery volume: \(reason)")
+            return try await save()
+        }
+        if await isLeaving() {
+            // The operator wants us gone, and we cannot do better than say it.
+            addReason("main could not be created: \(reason)")
+            try await finish(.failed)
+            return try await enter(.unprotected, "main is not running: \(reason)")
+        }
+        throw .failed("main could not be created: \(reason)")
+    }
+
+    private mutating func rebooted(_ main: DomainFacts) async throws(WorldFailure) {
+        record.main = main.identity
+        record.lastRestore = record.recovery?.withVolume == true ? await desk.now() : record.lastRestore
+        try await enter(.restoring)
+    }
+
+    /// `restoring`: main boots, its agent restores and reports.
+    mutating func restore() async throws(WorldFailure) {
+        guard let recovery = record.recovery else {
+            return try await enter(.arming, "the journal knows of no recovery")
+        }
+        guard recovery.withVolume else {
+            try await finish(.failed)
+            return try await enter(.failed, recovery.reasons.last)
+        }
+        let deadline = record.since + limits.restore
+        let main = try await findMain()
+        if let main, main.condition == .crashed {
+            addReason("main panicked again during the restore; the checkpoint is kept on the volume as kept/\(recovery.id)")
+            record.lastRestore = await desk.now()
+            try await finish(.failed)
+            return try await noticeCrash(of: main)
+        }
+        if let main, main.identity != record.main {
+            // Rebooted by its operator; its agent finds the volume again.
+            record.main = main.identity
+            try await save()
+        }
+        if let main, let report = try await host.agentReport(of: main.identity.id) {
+            return try await judge(report)
+        }
+        if await desk.now() >= deadline {
+            let who = main == nil ? "main was taken down" : "main is up, but its agent has not reported"
+            let reason = "\(who) within \(Int(limits.restore)) s of its creation"
+            addReason(reason)
+            record.lastRestore = await desk.now()
+            try await finish(.failed)
+            return try await enter(.failed, reason)
+        }
+        try await desk.wait(until: deadline)
+    }
+
+    private mutating func judge(_ report: AgentReport) async throws(WorldFailure) {
+        await mark("restore", since: record.since)
+        record.recovery?.timeline.append(contentsOf: report.timeline ?? [])
+        record.lastRestore = await desk.now()
+        record.recovery?.groups = report.groups.map { group in
+            var result = GroupResult(
+                name: group.name, reasons: group.reason.map { [$0] } ?? [], outcome: group.outcome)
+            result.seconds = group.seconds
+            return result
+        }
+        let outcome = Self.outcome(of: record.recovery?.groups ?? [])
+        try await finish(outcome)
+        try await enter(GuestState(outcome))
+    }
+
+    /// Whole when each group is; failed when none runs again; degraded between.
+    static func outcome(of groups: [GroupResult]) -> RecoveryOutcome {
+        if groups.allSatisfy(\.isWhole) { return .recovered }
+        return groups.contains { $0.outcome == "restored" } ? .degraded : .failed
+    }
+
+    mutating func finish(_ outcome: RecoveryOutcome) async throws(WorldFailure) {
+        let now = await desk.now()
+        record.recovery?.outcome = outcome
+        record.recovery?.finishedAt = now
+        if outcome == .recovered { record.checkpoint = nil }
+        record.recovery?.timeline.sort { $0.start < $1.start }
+        try await save()
+    }
+
+    // MARK: Back to armed
+
+    /// `recovered`, `degraded`, and `failed` after a recovery: the volume is taken back, then arming begins again.
+    mutating func settle() async throws(WorldFailure) {
+        if try await leaveIfAsked() { return }
+        if let main = try await findMain(), main.condition == .crashed {
+            return try await noticeCrash(of: main)
+        }
+        try await readyVolume()
+        if let recovery = record.recovery, GuestState(recovery.outcome) != record.state {
+            // The manifest knew of something that the agent could not see.
+            try await enter(GuestState(recovery.outcome), recovery.groups.flatMap(\.reasons).first)
+        }
+        record.recovery = nil
+        try await enter(.arming)
+    }
+
+    /// `failed` without a recovery: main's kernel cannot be understood. A crash still reboots main; a new life of main
+    /// is tried again.
+    mutating func settleFailure() async throws(WorldFailure) {
+        if record.recovery != nil { return try await settle() }
+        if try await leaveIfAsked() { return }
+        guard let main = try await findMain(), main.identity == record.main else {
+            return try await enter(.arming, "the guest was started anew")
+        }
+        if main.condition == .crashed {
+            let refusal = record.detail ?? "main was not armed"
+            try await noticeCrash(of: main)
+            return try await rebootPlainly(refusal)
+        }
+        try await desk.wait(until: await desk.now() + limits.look)
+    }
+
+    /// Takes the volume back from main, learns the manifest's verdicts from it, and keeps the images when something
+    /// has not come back.
+    mutating func readyVolume() async throws(WorldFailure) {
+        guard record.volumeInUse else { return }
+        let findings = try await host.readyVolume(record.settings, main: record.main?.id, keep: record.checkpoint)
+        record.volumeInUse = false
+        record.checkpoint = nil
+        if findings.id == record.recovery?.id { adopt(findings) }
+        try await save()
+    }
+
+    /// Joins the manifest's verdicts with what the agent has said.
+    private mutating func adopt(_ findings: VolumeFindings) {
+        guard var recovery = record.recovery else { return }
+        recovery.cause = findings.cause ?? recovery.cause
+        recovery.kernel = findings.kernel ?? recovery.kernel
+        recovery.kept = findings.kept
+        if recovery.salvagedBy == .control || !recovery.timeline.contains(where: { $0.bytes != nil }) {
+            recovery.timeline.append(contentsOf: findings.timeline)
+            recovery.timeline.sort { $0.start < $1.start }
+        }
+        var groups = findings.groups
+        for said in recovery.groups {
+            if let index = groups.firstIndex(where: { $0.name == said.name }) {
+                groups[index].outcome = said.outcome
+                groups[index].seconds = said.seconds
+                groups[index].reasons += said.reasons.filter { !groups[index].reasons.contains($0) }
+            } else {
+                groups.append(said)
+            }
+        }
+        recovery.groups = groups
+        if recovery.outcome == .recovered { recovery.outcome = Self.outcome(of: groups) }
+        record.recovery = recovery
+    }
+}
+
+extension GuestState {
+    init(_ outcome: RecoveryOutcome) {
+        switch outcome {
+        case .recovered: self = .recovered
+        case .degraded: self = .degraded
+        case .failed, .running: self = .failed
+        }
+    }
+}
