@@ -1,4 +1,5 @@
 import ArgumentParser
+import DaemonAPI
 import Foundation
 
 /// How a command prints its data.
@@ -53,10 +54,13 @@ struct Table {
 
 /// Prints a value as JSON on stdout, keys sorted so that outputs can be compared.
 func printJSON(_ value: some Encodable) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    encoder.keyEncodingStrategy = .convertToSnakeCase
-    print(String(decoding: try encoder.encode(value), as: UTF8.self))
+    print(String(decoding: try WireCoding.encode(value, pretty: true), as: UTF8.self))
+}
+
+/// Hands everything printed so far to whoever reads it.
+func flushOutput() {
+    // A nil stream means all of them.
+    fflush(nil)
 }
 
 /// A number of bytes for people: `412.0 MiB`.

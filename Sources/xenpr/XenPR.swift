@@ -11,7 +11,13 @@ struct XenPR: AsyncParsableCommand {
             """,
         version: "0.1.0",
         groupedSubcommands: [
-            CommandGroup(name: "Dead kernels and memory dumps:", subcommands: [InspectCommand.self, SalvageCommand.self])
+            CommandGroup(
+                name: "Protected guests (through xenprd):",
+                subcommands: [
+                    ProtectCommand.self, UnprotectCommand.self, StatusCommand.self, HistoryCommand.self, ShowCommand.self,
+                    DoctorCommand.self,
+                ]),
+            CommandGroup(name: "Dead kernels and memory dumps:", subcommands: [InspectCommand.self, SalvageCommand.self]),
         ])
 
     /// Parses the arguments and runs the command they name; each failure ends as one line on stderr and an exit code.

@@ -1,0 +1,66 @@
+import Foundation
+import Subprocess
+
+/// Why something that xenprd asked of the system did not work.
+struct ToolFailure: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) {
+        self.description = description
+    }
+}
+
+/// Runs the system's own programs (xl, mount, blkid), with a limit on their time and output.
+enum Tool {
+    struct Result: Sendable {
+        /// Exit code; nil when a signal ended it.
+        var code: Int32?
+        var output: String
+        var complaint: String
+
+        /// What a program says of its failure: the last line of stderr that is not empty.
+        var reason: String {
+            let lines = complaint.split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }
+            let last = lines.last { !$0.isEmpty } ?? "no reason given"
+            return code.map { "\(last) (exit code \($0))" } ?? "\(last) (ended by a signal)"
+        }
+    }
+
+    /// Runs a program to its end.
+    /// - Returns: nil when the time was over first; the program is then killed.
+    static func run(_ name: String, _ arguments: [String], seconds: Double) async throws -> Result? {
+        try await withThrowingTaskGroup(of: Result?.self) { group in
+            group.addTask {
+                let executable: Executable = name.contains("/") ? .path(.init(name)) : .name(name)
+                let result = try await Subprocess.run(
+                    executable, arguments: Arguments(arguments), output: .string(limit: 4 << 20),
+                    error: .string(limit: 1 << 20))
+                var code: Int32?
+                if case .exited(let status) = result.terminationStatus { code = status }
+                return Result(code: code, output: result.standardOutput, complaint: result.standardError)
+            }
+            group.addTask {
+                try await Task.sleep(for: .seconds(seconds))
+                return nil
+            }
+            // Cancelling the other one ends the program too.
+            defer { group.cancelAll() }
+            return try await group.next() ?? nil
+        }
+    }
+
+    /// Runs a program that must succeed; gives its output.
+    @discardableResult
+    static func need(_ name: String, _ arguments: [String], seconds: Double = 60) async throws -> String {
+        let command = ([name] + arguments.prefix(2)).joined(separator: " ")
+        let result: Result?
+        do {
+            result = try await run(name, arguments, seconds: seconds)
+        } catch let error as SubprocessError {
+            throw ToolFailure("cannot run \(name): \(error)")
+        }
+        guard let result else { throw ToolFailure("\(command) did not end within \(Int(seconds)) s") }
+        guard result.code == 0 else { throw ToolFailure("\(command) failed: \(result.reason)") }
+        return result.output
+    }
+}

@@ -1,0 +1,252 @@
+import DaemonAPI
+import Foundation
+import Logging
+import Recovery
+import XenControl
+
+/// One protected guest on the real Xen host: the engine's facts and effects.
+struct XenGuest: GuestHost {
+    let name: String
+    let settings: DaemonConfiguration
+    let xen: XenConnection
+    let watcher: XenWatcher
+    let logger: Logger
+
+    /// The domain name of this guest's minor.
+    var minorName: String { "xenpr-minor-\(name)" }
+
+    /// Runs `work`, whose errors become reasons; a cancelled task means that xenprd is being stopped.
+    func attempt<Value: Sendable>(_ work: () async throws -> Value) async throws(WorldFailure) -> Value {
+        do {
+            return try await work()
+        } catch is CancellationError {
+            throw .stopped
+        } catch let failure as WorldFailure {
+            throw failure
+        } catch {
+            throw Task.isCancelled ? .stopped : .failed("\(error)")
+        }
+    }
+
+    // MARK: Facts
+
+    func domain(_ identity: DomainIdentity) async throws(WorldFailure) -> DomainFacts? {
+        let facts = try await attempt { try await xen.facts(DomainID(identity.id)) }
+        return facts?.identity == identity ? facts : nil
+    }
+
+    func domain(named name: String) async throws(WorldFailure) -> DomainFacts? {
+        try await attempt { try await xen.facts(named: name) }
+    }
+
+    func minor(of main: DomainIdentity) async throws(WorldFailure) -> UInt32? {
+        try await attempt {
+            guard let minor = try await xen.facts(named: minorName) else { return nil }
+            let target = try await xen.read("\(DomainID(minor.identity.id).storePath)/xenpr/main")
+            return target == "\(main.id)" ? minor.identity.id : nil
+        }
+    }
+
+    func minorStatus(_ minor: UInt32) async throws(WorldFailure) -> MinorStatus? {
+        try await attempt {
+            let id = DomainID(minor)
+            let directory = "\(id.storePath)/xenpr"
+            await watcher.follow("\(directory)/state")
+            await watcher.follow("\(directory)/progress")
+            guard let facts = try await xen.facts(id), facts.name == minorName else { return nil }
+            let state = try await xen.read("\(directory)/state").flatMap(MinorStatus.State.init) ?? .booting
+            switch facts.condition {
+            case .running, .paused: break
+            // It powers off when it is done; its domain, and so its last words, are preserved until we destroy it.
+            case .shutDown where state == .done || state == .failed || state == .refused: break
+            case .shutDown, .crashed, .dying: return nil
+            }
+            var status = MinorStatus(
+                state: state, detail: try await xen.read("\(directory)/detail"),
+                heartbeat: try await xen.read("\(directory)/heartbeat").flatMap { UInt64($0) },
+                progress: try await xen.read("\(directory)/progress"))
+            status.kernel = try await xen.read("\(directory)/kernel")
+            if state == .done, let text = try await xen.readChunked("\(directory)/timeline", limit: 64 << 10) {
+                status.timeline = (try? WireCoding.decode([Phase].self, from: Data(text.utf8))) ?? []
+            }
+            return status
+        }
+    }
+
+    func agentReport(of main: UInt32) async throws(WorldFailure) -> AgentReport? {
+        try await attempt {
+            let path = "\(DomainID(main).storePath)/data/xenpr/report"
+            await watcher.follow(path)
+            guard let text = try await xen.readChunked(path, limit: 256 << 10), !text.isEmpty else { return nil }
+            // Half of a report that is being written in chunks is no report yet.
+            return try? WireCoding.decode(AgentReport.self, from: Data(text.utf8))
+        }
+    }
+
+    func kernelRefusal(of main: UInt32) async throws(WorldFailure) -> String? {
+        try await attempt {
+            let arguments = ["inspect", "xen:\(main)", "kernel", "--format", "json"]
+            guard let result = try await Tool.run(settings.xenpr, arguments, seconds: 120) else {
+                throw ToolFailure("xenpr inspect xen:\(main) kernel did not end within 120 s")
+            }
+            switch result.code {
+            case 0: return nil
+            case 3: return result.reason
+            default: throw ToolFailure("xenpr inspect xen:\(main) kernel failed: \(result.reason)")
+            }
+        }
+    }
+
+    // MARK: Domains
+
+    func createMinor(for main: DomainIdentity, _ protection: ProtectionSettings) async throws(WorldFailure) -> UInt32 {
+        try await attempt {
+            let path = "\(settings.runDirectory)/minors/\(name).cfg"
+            try makeDirectory("\(settings.runDirectory)/minors")
+            try minorConfiguration(protection).write(toFile: path, atomically: true, encoding: .utf8)
+            try await Tool.need(settings.xl, ["create", "-p", path], seconds: 120)
+            guard let minor = try await xen.facts(named: minorName) else {
+                throw ToolFailure("xl create made no domain \(minorName)")
+            }
+            try await xen.introduce(minor: DomainID(minor.identity.id), main: DomainID(main.id), guest: name)
+            return minor.identity.id
+        }
+    }
+
+    /// xl.cfg(5). The domain is preserved when it ends, so that its last state can be read; we destroy it.
+    private func minorConfiguration(_ protection: ProtectionSettings) -> String {
+        """
+        # Made by xenprd for the protected guest \(name); changes are lost.
+        name = "\(minorName)"
+        type = "pv"
+        kernel = "\(settings.minorKernel)"
+        ramdisk = "\(settings.minorRamdisk)"
+        extra = "\(settings.minorCommandLine)"
+        memory = \(settings.minorMemoryMiB)
+        vcpus = 1
+        disk = ["phy:\(protection.volume),xvdb,w"]
+        on_poweroff = "preserve"
+        on_reboot = "preserve"
+        on_crash = "preserve"
+
+        """
+    }
+
+    func destroyMinors() async throws(WorldFailure) {
+        try await attempt {
+            while let minor = try await xen.facts(named: minorName) {
+                let id = DomainID(minor.identity.id)
+                try await destroy(id)
+                await watcher.forget(id)
+            }
+        }
+    }
+
+    func destroyMain(_ main: UInt32) async throws(WorldFailure) {
+        try await attempt {
+            try await destroy(DomainID(main))
+            await watcher.forget(DomainID(main))
+        }
+    }
+
+    /// Destroys a domain; one that somebody else has destroyed meanwhile is fine.
+    private func destroy(_ id: DomainID) async throws {
+        do {
+            try await Tool.need(settings.xl, ["destroy", "\(id)"], seconds: 120)
+        } catch {
+            guard try await xen.facts(id) == nil else { throw error }
+        }
+    }
+
+    func createMain(_ protection: ProtectionSettings, withVolume: Bool) async throws(WorldFailure) {
+        try await attempt {
+            var arguments = ["create", protection.config]
+            if withVolume { arguments.append("disk+=[\"phy:\(protection.volume),xvdr,w\"]") }
+            try await Tool.need(settings.xl, arguments, seconds: 180)
+        }
+    }
+
+    // MARK: Salvage
+
+    func handOver(_ main: UInt32, to minor: UInt32, recovery: String) async throws(WorldFailure) {
+        try await attempt {
+            let context = try await xen.context(of: DomainID(main))
+            try await xen.commandSalvage(minor: DomainID(minor), context: context, recovery: recovery)
+        }
+    }
+
+    var volumeMountpoint: String { "\(settings.runDirectory)/volumes/\(name)" }
+
+    func salvageHere(
+        _ main: UInt32, _ protection: ProtectionSettings, recovery: String, until deadline: Timestamp
+    ) async throws(WorldFailure) -> SalvageResult {
+        try await attempt {
+            try endStraySalvage()
+            let context = "\(settings.runDirectory)/\(name).context"
+            try Data(try await xen.context(of: DomainID(main))).write(to: URL(fileURLWithPath: context))
+            let volume = RecoveryVolume(device: protection.volume, mountpoint: volumeMountpoint)
+            try await volume.mount()
+            let seconds = max(1, deadline.unixSeconds - Date().timeIntervalSince1970)
+            let arguments = ["salvage", "xen:\(main)", "--context", context, "--to", volumeMountpoint]
+            let result = try await Tool.run(settings.xenpr, arguments, seconds: seconds)
+            try await volume.unmount()
+            guard let result else { return .timeLimit }
+            switch result.code {
+            // 2: some of it could not be saved; the manifest says what.
+            case 0, 2: return .done
+            case 3: return .failed("kernel not supported: \(result.reason)")
+            default: return .failed(result.reason)
+            }
+        }
+    }
+
+    /// A killed xenprd's salvage goes on writing; two at once would spoil the volume.
+    private func endStraySalvage() throws {
+        for entry in try FileManager.default.contentsOfDirectory(atPath: "/proc") {
+            guard let pid = pid_t(entry), let line = FileManager.default.contents(atPath: "/proc/\(entry)/cmdline") else {
+                continue
+            }
+            let arguments = line.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+            if arguments.count > 2, arguments[1] == "salvage", arguments.contains(volumeMountpoint) {
+                logger.warning("ending a salvage that an earlier xenprd has left", metadata: ["pid": "\(pid)"])
+                kill(pid, SIGKILL)
+            }
+        }
+    }
+
+    // MARK: The volume
+
+    func readyVolume(
+        _ protection: ProtectionSettings, main: UInt32?, keep: String?
+    ) async throws(WorldFailure) -> VolumeFindings {
+        try await attempt {
+            if let main { try await detachVolume(from: DomainID(main), protection.volume) }
+            // A minor that an earlier xenprd has left may still have it.
+            try await destroyMinors()
+            let volume = RecoveryVolume(device: protection.volume, mountpoint: volumeMountpoint)
+            try await volume.mount()
+            do {
+                let findings = try volume.clear(keep: keep)
+                try await volume.unmount()
+                return findings
+            } catch {
+                try? await volume.unmount()
+                throw error
+            }
+        }
+    }
+
+    /// Takes the volume from main. Main's kernel gives it up only when the agent has unmounted it.
+    private func detachVolume(from main: DomainID, _ volume: String) async throws {
+        let backends = "\(DomainID.control.storePath)/backend/vbd/\(main)"
+        for device in try await xen.list(backends) ?? [] {
+            guard try await xen.read("\(backends)/\(device)/params") == volume else { continue }
+            do {
+                try await Tool.need(settings.xl, ["block-detach", "\(main)", device], seconds: 60)
+            } catch {
+                throw ToolFailure(
+                    "the recovery volume is still in use in \(name) (\(error)); run there: umount /run/xenpr/recovery")
+            }
+        }
+    }
+}
