@@ -1,0 +1,55 @@
+import Foundation
+
+/// One case on its way through a run: where it is on the host and in main, and what happened to it.
+struct CaseRunner: Sendable {
+    let definition: CaseDefinition
+    /// The copy of the case's directory on the host in which it was built.
+    let copy: String
+    /// `$CASE`: the case's directory on main's disk.
+    let place: String
+    /// Where the group's standard output goes in main.
+    let log: String
+
+    var name: String { definition.name }
+
+    init(_ definition: CaseDefinition, directory: String) {
+        self.definition = definition
+        copy = "\(directory)/cases/\(definition.name)"
+        place = "/var/lib/xenpr-lab/cases/\(definition.name)"
+        log = "/var/lib/xenpr-lab/logs/\(definition.name).log"
+    }
+
+    /// Copies the case's directory and runs its `build` there, on the host.
+    func build() async throws {
+        try await HostShell().copyIn(definition.directory, to: copy, timeout: .seconds(120))
+        guard definition.has("build") else { return }
+        let result = try await Tool.run(
+            "\(copy)/build", [], environment: ["CASE": copy], directory: copy,
+            timeout: max(definition.timeout, .seconds(300)))
+        guard result.succeeded else {
+            throw LabFailure("build exited with \(result.status): \(result.lastLine ?? "it printed nothing")")
+        }
+    }
+
+    /// Puts the case on main's disk and runs `start` in the case's own protected group.
+    func start(in main: SSHShell) async throws {
+        try await main.copyIn(copy, to: place, timeout: .seconds(120))
+        let result = try await main.run(
+            """
+            mkdir -p /var/lib/xenpr-lab/logs && cd \(place) && export CASE=\(place) && \
+            exec xenpr-agent run --group \(name) --cwd \(place) --log \(log) -- \(place)/start
+            """, timeout: definition.timeout)
+        guard result.succeeded else {
+            let output = try await main.run("tail -n 5 \(log)")
+            throw LabFailure("start exited with \(result.status): \(output.lastLine ?? result.lastLine ?? "it printed nothing")")
+        }
+    }
+
+    /// Runs `before` or `check` in main, outside of the group. Nil when the case has no such program.
+    func run(_ program: String, in main: SSHShell) async throws -> ToolResult? {
+        guard definition.has(program) else { return nil }
+        // Without standard input from the connection, so that a program that reads it sees its end.
+        return try await main.run(
+            "cd \(place) && export CASE=\(place) && exec \(place)/\(program) < /dev/null", timeout: definition.timeout)
+    }
+}

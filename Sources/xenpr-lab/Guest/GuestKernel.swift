@@ -1,0 +1,35 @@
+import Foundation
+
+/// Debian's stock kernel for the guests, unpacked beside the host's own system, never installed on it.
+struct GuestKernel: Sendable {
+    /// The kernel's version as `uname -r` gives it, such as 6.1.0-56-amd64.
+    let release: String
+    /// The unpacked package.
+    let tree: String
+
+    var image: String { "\(tree)/boot/vmlinuz-\(release)" }
+    var modules: String { "\(tree)/lib/modules/\(release)" }
+
+    /// The newest one that the host's package sources offer.
+    static func newest(in cache: Cache, progress: Progress) async throws -> GuestKernel {
+        let dependencies = try await Tool.require("apt-cache", ["depends", "linux-image-amd64"])
+        let packages = dependencies.split(whereSeparator: \.isWhitespace).filter { $0.hasPrefix("linux-image-6.1.0-") }
+        guard let package = packages.first.map(String.init) else {
+            throw LabFailure(
+                "cannot find Debian 12's kernel: apt knows no linux-image-amd64 that depends on linux-image-6.1.0-*; "
+                    + "add Debian 12 (bookworm) to the host's apt sources and run apt-get update")
+        }
+        let release = String(package.dropFirst("linux-image-".count))
+        let tree = try await cache.entry("kernel-\(release)") { temporary in
+            progress("downloading the kernel package \(package)")
+            let download = temporary + ".download"
+            defer { try? FileManager.default.removeItem(atPath: download) }
+            try FileManager.default.createDirectory(atPath: download, withIntermediateDirectories: true)
+            try await Tool.require("apt-get", ["-q", "download", package], directory: download, timeout: .seconds(600))
+            guard let file = try FileManager.default.contentsOfDirectory(atPath: download).first(where: { $0.hasSuffix(".deb") })
+            else { throw LabFailure("cannot download \(package): apt-get download left no package file") }
+            try await Tool.require("dpkg-deb", ["-x", "\(download)/\(file)", temporary], timeout: .seconds(120))
+        }
+        return GuestKernel(release: release, tree: tree)
+    }
+}

@@ -1,0 +1,203 @@
+import Foundation
+
+/// One boot, one crash, one recovery, with all the given cases.
+actor LabRun {
+    private let machine: any LabMachine
+    private let runners: [CaseRunner]
+    private let trigger: Trigger
+    private let salvager: Salvager
+    private let progress: Progress
+    private var report: LabReport
+    /// Indices into `runners` of the cases that are still in the run.
+    private var alive: [Int]
+    private var clients: [Client] = []
+
+    init(
+        machine: any LabMachine, runners: [CaseRunner], trigger: Trigger, salvager: Salvager, report: LabReport,
+        progress: Progress
+    ) {
+        self.machine = machine
+        self.runners = runners
+        self.trigger = trigger
+        self.salvager = salvager
+        self.progress = progress
+        self.report = report
+        alive = Array(runners.indices)
+        self.report.cases = runners.map {
+            LabReport.Case(name: $0.name, result: .failed, message: "not reached", expect: $0.definition.expect)
+        }
+    }
+
+    /// Runs everything; whatever goes wrong is in the report, never thrown.
+    func run() async -> LabReport {
+        let start = ContinuousClock.now
+        do {
+            try await phases()
+        } catch {
+            report.failure = "\(error)"
+            progress("failed: \(error)")
+            for index in alive { report.cases[index].message = "not checked: \(error)" }
+        }
+        await machine.shutdown()
+        report.seconds = (ContinuousClock.now - start).seconds
+        return report
+    }
+
+    private func phases() async throws {
+        await build()
+        progress("booting main")
+        try await machine.boot()
+        progress("main is up; starting \(alive.count) cases")
+        await startCases()
+        try await checkEmulator()
+        try await settle()
+        // A client lives from before the crash until after the checks.
+        await startClients()
+        await beforeCrash()
+        progress("crashing main's kernel: \(trigger.rawValue)")
+        try await machine.crash(trigger)
+        let record = try await machine.recover(by: salvager)
+        try await summarize(record)
+        await checkCases()
+        await stopClients()
+    }
+
+    private func build() async {
+        for index in alive {
+            do {
+                try await runners[index].build()
+            } catch {
+                drop(index, "\(error)")
+            }
+        }
+    }
+
+    private func startCases() async {
+        for index in alive {
+            do {
+                try await runners[index].start(in: machine.main)
+            } catch {
+                drop(index, "\(error)")
+            }
+        }
+    }
+
+    /// Main and the control domain compute while the cases work; the host says what is right.
+    private func checkEmulator() async throws {
+        let main = machine.main
+        let control = machine.control
+        async let truth = SelfCheck.compute(in: HostShell())
+        async let inMain = SelfCheck.compute(in: main)
+        async let inControl = SelfCheck.compute(in: control)
+        let expected = try await truth
+        for (place, result) in [(main.place, try await inMain), (control.place, try await inControl)] {
+            report.selfChecks.append(LabReport.SelfCheck(place: place, rounds: SelfCheck.rounds, right: result == expected))
+            guard result == expected else {
+                throw LabFailure(
+                    "the emulator computed wrongly in \(place) (\(result) instead of \(expected)): no result of this run counts")
+            }
+        }
+        progress("the emulator computes right in \(main.place) and \(control.place)")
+    }
+
+    private func settle() async throws {
+        let seconds = alive.map { runners[$0].definition.settleSeconds }.max() ?? 0
+        try await Task.sleep(for: .milliseconds(Int64(seconds * 1000)))
+    }
+
+    private func startClients() async {
+        for index in alive where runners[index].definition.has("client") {
+            do {
+                clients.append(try await Client.start(runners[index], on: machine))
+            } catch {
+                drop(index, "client: \(error)")
+            }
+        }
+    }
+
+    private func stopClients() async {
+        for client in clients {
+            guard let line = try? await client.stop() else { continue }
+            progress("client of \(client.name): \(line)")
+        }
+    }
+
+    private func beforeCrash() async {
+        for index in alive {
+            do {
+                if let result = try await runners[index].run("before", in: machine.main), !result.succeeded {
+                    drop(index, "before exited with \(result.status): \(result.lastLine ?? "it printed nothing")")
+                }
+            } catch {
+                drop(index, "\(error)")
+            }
+        }
+        do {
+            try await machine.main.require("sync", timeout: .seconds(120))
+        } catch {
+            progress("cannot sync main's disk: \(error)")
+        }
+    }
+
+    private func summarize(_ record: RecoveryRecord) async throws {
+        let before = Date()
+        let theirs = try await machine.main.require("date +%s.%N").trimmingCharacters(in: .whitespacesAndNewlines)
+        let here = (before.timeIntervalSince1970 + Date().timeIntervalSince1970) / 2
+        let recovery = record.summary(trigger: trigger, clockOffset: (Double(theirs) ?? here) - here)
+        report.recoveries.append(recovery)
+        for index in alive {
+            guard let group = recovery.groups.first(where: { $0.name == runners[index].name }) else { continue }
+            report.cases[index].verdict = group.verdict
+            report.cases[index].secondsToProgress = group.secondsToProgress
+        }
+    }
+
+    private func checkCases() async {
+        progress("recovered; checking \(alive.count) cases")
+        for index in alive {
+            let start = ContinuousClock.now
+            do {
+                guard let result = try await runners[index].run("check", in: machine.main) else { continue }
+                judge(index, result)
+            } catch {
+                drop(index, "check: \(error)")
+            }
+            report.cases[index].checkSeconds = (ContinuousClock.now - start).seconds
+        }
+    }
+
+    private func judge(_ index: Int, _ result: ToolResult) {
+        let verdict = report.cases[index].verdict
+        var message = result.lastLine ?? "check printed nothing"
+        switch result.status {
+        case 0: report.cases[index].result = .passed
+        case 77: report.cases[index].result = .skipped
+        default:
+            report.cases[index].result = .failed
+            message += whyNotRestored(index)
+        }
+        if let expect = runners[index].definition.expect, verdict != expect, report.cases[index].result == .passed {
+            report.cases[index].result = .failed
+            message += "; the verdict is \(verdict ?? "missing") instead of \(expect)" + whyNotRestored(index)
+        }
+        report.cases[index].message = message
+    }
+
+    /// What salvage and the agent said against the case's group, for the message of a failure.
+    private func whyNotRestored(_ index: Int) -> String {
+        guard let group = report.recoveries.last?.groups.first(where: { $0.name == runners[index].name }) else {
+            return " (its group was not found in the dead kernel)"
+        }
+        var parts = group.reasons.prefix(3).map { "\(group.verdict ?? "?"): \($0)" }
+        if let outcome = group.outcome, outcome != "restored" { parts.append("\(outcome): \(group.reason ?? "no reason given")") }
+        return parts.isEmpty ? "" : " (\(parts.joined(separator: "; ")))"
+    }
+
+    /// Takes a case out of the run as failed.
+    private func drop(_ index: Int, _ message: String) {
+        report.cases[index].result = .failed
+        report.cases[index].message = message
+        alive.removeAll { $0 == index }
+        progress("case \(runners[index].name): \(message)")
+    }
+}
