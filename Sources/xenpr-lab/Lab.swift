@@ -9,7 +9,8 @@ struct Lab: AsyncParsableCommand {
 }
 
 struct Build: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Makes the guests' images, so that a run finds them in the cache.")
+    static let configuration = CommandConfiguration(
+        abstract: "Makes the guests' images, so that a run finds them in the cache.")
 
     @Option(name: .customLong("package"), help: "A Debian package that main gets beside the usual ones.")
     var packages: [String] = []

@@ -39,7 +39,8 @@ struct CaseDefinition: Sendable {
         }
         let names = cases.map(\.name)
         if let twice = names.first(where: { name in names.filter { $0 == name }.count > 1 }) {
-            throw LabFailure("two cases are called \(twice): the name of the directory is the name of the group, so it must differ")
+            throw LabFailure(
+                "two cases are called \(twice): the name of the directory is the name of the group, so it must differ")
         }
         return cases
     }
@@ -62,7 +63,8 @@ struct CaseDefinition: Sendable {
         let allowed = name.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0)) }
         guard allowed, !name.hasPrefix("."), name.utf8.count <= 64 else {
             throw LabFailure(
-                "the case \(directory) cannot be named \"\(name)\": a group's name has at most 64 letters, digits, '-', '_' and '.'")
+                "the case \(directory) cannot be named \"\(name)\": a group's name has at most 64 letters, digits, '-', '_' and '.'"
+            )
         }
         for program in ["start", "check"] where !has(program) {
             throw LabFailure("the case \(directory) has no file \(program)")

@@ -41,7 +41,8 @@ struct CaseRunner: Sendable {
             """, timeout: definition.timeout)
         guard result.succeeded else {
             let output = try await main.run("tail -n 5 \(log)")
-            throw LabFailure("start exited with \(result.status): \(output.lastLine ?? result.lastLine ?? "it printed nothing")")
+            throw LabFailure(
+                "start exited with \(result.status): \(output.lastLine ?? result.lastLine ?? "it printed nothing")")
         }
     }
 

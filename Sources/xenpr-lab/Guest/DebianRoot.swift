@@ -50,8 +50,10 @@ struct DebianRoot: Sendable {
 
     /// Copies the kernel's modules, without the drivers of hardware that no guest has.
     private static func addModules(of kernel: GuestKernel, to tree: String) async throws {
-        let absent = ["sound", "drivers/gpu", "drivers/media", "drivers/infiniband", "drivers/net/wireless", "drivers/net/ethernet",
-            "drivers/staging", "drivers/iio", "drivers/scsi", "drivers/usb"]
+        let absent = [
+            "sound", "drivers/gpu", "drivers/media", "drivers/infiniband", "drivers/net/wireless", "drivers/net/ethernet",
+            "drivers/staging", "drivers/iio", "drivers/scsi", "drivers/usb",
+        ]
         let exclude = absent.map { "--exclude=./kernel/\($0)" }.joined(separator: " ")
         let directory = "\(tree)/usr/lib/modules/\(kernel.release)"
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
@@ -73,7 +75,8 @@ struct DebianRoot: Sendable {
         let slow = [
             "getty.target", "getty-static.service", "serial-getty@ttyS0.service", "serial-getty@hvc0.service",
             "systemd-update-utmp.service", "systemd-update-utmp-runlevel.service", "systemd-binfmt.service",
-            "systemd-firstboot.service", "systemd-machine-id-commit.service", "systemd-repart.service", "systemd-sysusers.service",
+            "systemd-firstboot.service", "systemd-machine-id-commit.service", "systemd-repart.service",
+            "systemd-sysusers.service",
             "systemd-random-seed.service", "systemd-journal-flush.service", "systemd-pcrphase.service",
             "systemd-pcrphase-sysinit.service", "modprobe@drm.service", "dev-hugepages.mount",
             "proc-sys-fs-binfmt_misc.automount", "sys-fs-fuse-connections.mount", "sys-kernel-config.mount",

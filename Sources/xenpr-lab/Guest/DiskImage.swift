@@ -65,6 +65,7 @@ enum DiskImage {
             try manager.createSymbolicLink(atPath: path, withDestinationPath: target)
             return
         }
-        try manager.setAttributes([.posixPermissions: file.mode, .ownerAccountID: 0, .groupOwnerAccountID: 0], ofItemAtPath: path)
+        try manager.setAttributes(
+            [.posixPermissions: file.mode, .ownerAccountID: 0, .groupOwnerAccountID: 0], ofItemAtPath: path)
     }
 }

@@ -26,7 +26,8 @@ struct GuestKernel: Sendable {
             defer { try? FileManager.default.removeItem(atPath: download) }
             try FileManager.default.createDirectory(atPath: download, withIntermediateDirectories: true)
             try await Tool.require("apt-get", ["-q", "download", package], directory: download, timeout: .seconds(600))
-            guard let file = try FileManager.default.contentsOfDirectory(atPath: download).first(where: { $0.hasSuffix(".deb") })
+            guard
+                let file = try FileManager.default.contentsOfDirectory(atPath: download).first(where: { $0.hasSuffix(".deb") })
             else { throw LabFailure("cannot download \(package): apt-get download left no package file") }
             try await Tool.require("dpkg-deb", ["-x", "\(download)/\(file)", temporary], timeout: .seconds(120))
         }

@@ -60,7 +60,8 @@ enum Initramfs {
     private static func addModules(of root: DebianRoot, kernel: GuestKernel, to tree: String) async throws {
         var order: [String] = []
         for module in modules {
-            let lines = try await Tool.require("chroot", [root.tree, "modprobe", "-S", kernel.release, "--show-depends", module])
+            let lines = try await Tool.require(
+                "chroot", [root.tree, "modprobe", "-S", kernel.release, "--show-depends", module])
             for line in lines.split(separator: "\n") where line.hasPrefix("insmod ") {
                 guard let path = line.split(separator: " ").dropFirst().first.map(String.init) else { continue }
                 if !order.contains(path) { order.append(path) }

@@ -8,7 +8,8 @@ struct LabKey: Sendable {
     static func make(in cache: Cache) async throws -> LabKey {
         let directory = try await cache.entry("ssh") { temporary in
             try FileManager.default.createDirectory(atPath: temporary, withIntermediateDirectories: true)
-            try await Tool.require("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "xenpr-lab", "-f", "\(temporary)/key"])
+            try await Tool.require(
+                "ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "xenpr-lab", "-f", "\(temporary)/key"])
         }
         return LabKey(
             privateFile: "\(directory)/key", publicText: try String(contentsOfFile: "\(directory)/key.pub", encoding: .utf8))

@@ -40,7 +40,8 @@ struct MainImage: Sendable {
 
     /// `criu check` fails without the first ones; the others are for the lab's hardware and network.
     private static let modules = [
-        "unix_diag", "inet_diag", "tcp_diag", "udp_diag", "raw_diag", "netlink_diag", "af_packet_diag", "nfnetlink", "nf_tables",
+        "unix_diag", "inet_diag", "tcp_diag", "udp_diag", "raw_diag", "netlink_diag", "af_packet_diag", "nfnetlink",
+        "nf_tables",
         "tun", "veth", "virtio_net", "xen-netfront", "qemu_fw_cfg", "pvpanic-pci",
     ]
 
@@ -63,7 +64,7 @@ struct MainImage: Sendable {
             GuestFile(path: "/usr/sbin/xenpr-agent", content: .copy(agent.program), mode: 0o755),
             GuestFile(path: "/etc/systemd/system/xenpr-agent.service", content: .copy(agent.unit)),
             GuestFile(
-                path: "/etc/systemd/system/basic.target.wants/xenpr-agent.service",
+                path: "/etc/systemd/system/sysinit.target.wants/xenpr-agent.service",
                 content: .link("/etc/systemd/system/xenpr-agent.service")),
         ]
     }

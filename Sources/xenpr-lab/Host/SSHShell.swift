@@ -12,7 +12,8 @@ struct SSHShell: Shell {
 
     private var options: [String] {
         [
-            "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
+            "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o",
+            "LogLevel=ERROR",
             "-o", "ConnectTimeout=5", "-o", "ControlPath=\(controlSocket)", "-i", key,
         ]
     }

@@ -23,7 +23,8 @@ extension Shell {
         let result = try await run(script, input: input, timeout: timeout)
         guard result.succeeded else {
             throw LabFailure(
-                "a command in \(place) exited with \(result.status): \(result.lastLine ?? "it printed nothing") (\(script.prefix(120)))")
+                "a command in \(place) exited with \(result.status): \(result.lastLine ?? "it printed nothing") (\(script.prefix(120)))"
+            )
         }
         return result.output
     }

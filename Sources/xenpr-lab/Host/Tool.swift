@@ -17,7 +17,9 @@ struct ToolResult: Sendable {
     }
 
     private static func lastLine(of text: String) -> String? {
-        text.split(whereSeparator: \.isNewline).last { !$0.allSatisfy(\.isWhitespace) }.map { $0.trimmingCharacters(in: .whitespaces) }
+        text.split(whereSeparator: \.isNewline).last { !$0.allSatisfy(\.isWhitespace) }.map {
+            $0.trimmingCharacters(in: .whitespaces)
+        }
     }
 }
 

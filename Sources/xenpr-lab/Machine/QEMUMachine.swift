@@ -82,7 +82,8 @@ actor QEMUMachine: LabMachine {
         try (result.output + result.errors).write(toFile: log, atomically: false, encoding: .utf8)
         // 2 means that some groups could not be saved: the others come back, and the cases of these fail by themselves.
         guard result.status == 0 || result.status == 2 else {
-            throw LabFailure("cannot salvage \(dump): \(result.lastLine ?? "exit status \(result.status)"); the output is in \(log)")
+            throw LabFailure(
+                "cannot salvage \(dump): \(result.lastLine ?? "exit status \(result.status)"); the output is in \(log)")
         }
         let kilobytes = try await Tool.require("du", ["-sk", tree]).split(separator: "\t").first.flatMap { Int($0) } ?? 0
         try await DiskImage.makeExt4(
@@ -110,7 +111,8 @@ actor QEMUMachine: LabMachine {
             "-kernel", image.kernel.image, "-initrd", image.initramfs,
             "-append", MainImage.commandLine(console: "ttyS0", root: "/dev/vda", address: LabNetwork.main),
             "-drive", "file=\(disk),if=virtio,format=qcow2,cache=unsafe",
-            "-netdev", "tap,id=lab,ifname=\(LabNetwork.tap),script=no,downscript=no", "-device", "virtio-net-pci,netdev=lab,romfile=",
+            "-netdev", "tap,id=lab,ifname=\(LabNetwork.tap),script=no,downscript=no", "-device",
+            "virtio-net-pci,netdev=lab,romfile=",
             "-device", "virtio-rng-pci",
         ]
         if let volume { arguments += ["-drive", "file=\(volume),if=virtio,format=raw,cache=unsafe"] }

@@ -94,7 +94,8 @@ actor LabRun {
             report.selfChecks.append(LabReport.SelfCheck(place: place, rounds: SelfCheck.rounds, right: result == expected))
             guard result == expected else {
                 throw LabFailure(
-                    "the emulator computed wrongly in \(place) (\(result) instead of \(expected)): no result of this run counts")
+                    "the emulator computed wrongly in \(place) (\(result) instead of \(expected)): no result of this run counts"
+                )
             }
         }
         progress("the emulator computes right in \(main.place) and \(control.place)")
@@ -189,7 +190,9 @@ actor LabRun {
             return " (its group was not found in the dead kernel)"
         }
         var parts = group.reasons.prefix(3).map { "\(group.verdict ?? "?"): \($0)" }
-        if let outcome = group.outcome, outcome != "restored" { parts.append("\(outcome): \(group.reason ?? "no reason given")") }
+        if let outcome = group.outcome, outcome != "restored" {
+            parts.append("\(outcome): \(group.reason ?? "no reason given")")
+        }
         return parts.isEmpty ? "" : " (\(parts.joined(separator: "; ")))"
     }
 
