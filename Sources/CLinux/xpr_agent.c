@@ -11,7 +11,6 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #ifndef SYS_pidfd_open
@@ -107,9 +106,6 @@ int xpr_device_events(void) {
     return fd;
 }
 
-long xpr_filesystem_type(const char *path) {
-    struct statfs status;
-    return statfs(path, &status) == 0 ? (long)status.f_type : 0;
-}
-
 int xpr_pipe(int *ends) { return pipe2(ends, O_CLOEXEC); }
+
+const char *xpr_entry_name(const struct dirent *entry) { return entry->d_name; }

@@ -56,6 +56,21 @@ struct ControlGroup {
         for process in processes { _ = Glibc.kill(process, SIGKILL) }
     }
 
+    /// Waits until no process is left, at most so long.
+    func waitUntilEmpty(timeoutMilliseconds: Int32 = -1) {
+        let path = directory + "/cgroup.events"
+        let deadline = monotonicSeconds() + Double(timeoutMilliseconds) / 1000
+        while let events = Descriptor(taking: System.open(path, O_RDONLY)) {
+            // The kernel notifies of changes since the last read, so the state is read from the same open file. Reading fails
+            // once the cgroup is removed.
+            guard let bytes = try? events.readAll(limit: 4096, of: path),
+                String(decoding: bytes, as: UTF8.self).split(separator: "\n").contains("populated 1")
+            else { return }
+            if timeoutMilliseconds >= 0, monotonicSeconds() >= deadline { return }
+            _ = System.poll([events.number], events: POLLPRI, milliseconds: timeoutMilliseconds)
+        }
+    }
+
     /// The processes directly in the cgroup.
     var processes: [pid_t] {
         (readText(directory + "/cgroup.procs") ?? "").split(separator: "\n").compactMap { pid_t($0) }.filter { $0 > 0 }

@@ -92,15 +92,7 @@ struct RunCommand {
     /// Waits until the last process of a group that already runs has ended.
     private func waitUntilEmpty(_ cgroup: ControlGroup) -> Int32 {
         printError("group \(group) already runs; waiting for its end")
-        let path = cgroup.directory + "/cgroup.events"
-        while let events = Descriptor(taking: System.open(path, O_RDONLY)) {
-            // The kernel notifies of changes since the last read, so the state is read from the same open file.
-            // Reading fails once the keeper has removed the cgroup.
-            guard let bytes = try? events.readAll(limit: 4096, of: path),
-                String(decoding: bytes, as: UTF8.self).split(separator: "\n").contains("populated 1")
-            else { break }
-            _ = System.poll([events.number], events: POLLPRI)
-        }
+        cgroup.waitUntilEmpty()
         return ExitCode.done
     }
 

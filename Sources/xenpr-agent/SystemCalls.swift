@@ -29,12 +29,55 @@ enum System {
 
     static func rename(_ old: String, _ new: String) -> Int32 { unsafe Glibc.rename(old, new) }
 
+    /// Renames the entry of a directory.
+    static func rename(_ directory: borrowing Descriptor, _ name: String, to new: String) -> Int32 {
+        unsafe renameat(directory.number, name, AT_FDCWD, new)
+    }
+
     static func isWritable(_ path: String) -> Bool { unsafe access(path, W_OK) == 0 }
 
     static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
 
     @discardableResult
     static func setName(_ name: String) -> Int32 { unsafe xpr_set_name(name) }
+
+    static func mount(_ device: String, _ directory: String, _ type: String, _ flags: UInt) -> Int32 {
+        unsafe Glibc.mount(device, directory, type, flags, nil)
+    }
+
+    /// Takes a mount out of the tree of files at once; it ends when nothing uses it (MNT_DETACH).
+    @discardableResult
+    static func unmount(_ directory: String) -> Int32 { unsafe umount2(directory, Int32(MNT_DETACH)) }
+
+    /// The names in a directory without "." and ".."; none when it cannot be read.
+    static func list(_ directory: String) -> [String] {
+        guard let stream = unsafe opendir(directory) else { return [] }
+        // The stream is open until here, and an entry is valid until the next readdir; its name ends with a null byte.
+        defer { unsafe closedir(stream) }
+        var names: [String] = []
+        while let entry = unsafe readdir(stream) {
+            let name = unsafe String(cString: xpr_entry_name(entry))
+            if name != ".", name != ".." { names.append(name) }
+        }
+        return names
+    }
+
+    /// pread(2) of at most `count` bytes, and no more than the buffer has.
+    static func readAt(_ descriptor: Int32, into buffer: inout [UInt8], count: Int, offset: Int64) -> Int {
+        unsafe buffer.withUnsafeMutableBytes { buffer in
+            // The count is limited to that of the buffer, which lives while this closure runs.
+            unsafe pread(descriptor, buffer.baseAddress, min(count, buffer.count), off_t(offset))
+        }
+    }
+
+    /// pwrite(2) of a range of `bytes`.
+    static func writeAt(_ descriptor: Int32, _ bytes: [UInt8], _ range: Range<Int>, offset: Int64) -> Int {
+        unsafe bytes.withUnsafeBytes { buffer in
+            let part = unsafe UnsafeRawBufferPointer(rebasing: buffer[range])
+            // Pointer and count are those of one buffer, which lives while this closure runs.
+            return unsafe pwrite(descriptor, part.baseAddress, part.count, off_t(offset))
+        }
+    }
 
     /// Replaces the calling process by a program, which is looked up in PATH when it has no slash. Returns only on failure.
     static func execute(_ arguments: [String]) {

@@ -38,6 +38,15 @@ func runAgent(_ words: [String]) throws(AgentError) -> Int32 {
         _ = try Arguments(rest, options: [])
         printError("PIDs start after \(try PIDFloor.raise())")
         return ExitCode.done
+    case "restore":
+        _ = try Arguments(rest, options: [])
+        return try RestoreCommand().run()
+    case "report":
+        let format = try Arguments(rest, options: ["--format"])["--format"] ?? "table"
+        guard format == "table" || format == "json" else {
+            throw AgentError(description: "--format is table or json", exitCode: ExitCode.usage)
+        }
+        return try ReportCommand(asJSON: format == "json").run()
     case "help", "--help", "-h":
         printOut(usage)
         return ExitCode.done

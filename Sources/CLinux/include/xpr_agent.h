@@ -1,6 +1,7 @@
 #ifndef XPR_AGENT_H
 #define XPR_AGENT_H
 
+#include <dirent.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -46,7 +47,7 @@ int xpr_open_beneath(int directory, const char *path, uint64_t flags, uint64_t m
 /// A netlink socket that receives the kernel's device events (NETLINK_KOBJECT_UEVENT).
 int xpr_device_events(void);
 
-/// The file system type (f_type, `linux/magic.h`) of the file system that holds `path`; 0 when it cannot be told.
-long xpr_filesystem_type(const char *path);
+/// The name of a directory entry; valid until the next readdir(3) of its stream.
+const char *xpr_entry_name(const struct dirent *entry);
 
 #endif

@@ -72,12 +72,13 @@ static void verify(void) {
     }
 }
 
-static void grow(int index) {
-    char name[16];
+static void grow(void) {
+    int index = 0;
+    for (int child = 1; child <= 2 * index + 2 && child < processes; child++)
+        if (child > 2 * index && fork() == 0) index = child;  // its own children come later in the same loop
+    char name[24];
     snprintf(name, sizeof name, "ring-%d", index);
     prctl(PR_SET_NAME, name);
-    for (int child = 2 * index + 1; child <= 2 * index + 2 && child < processes; child++)
-        if (fork() == 0) grow(child);
     // Each keeps only its two ends.
     int from = (index + processes - 1) % processes;
     for (int i = 0; i < processes; i++) {
@@ -93,5 +94,5 @@ int main(void) {
     state = open("state", O_RDWR | O_CREAT | O_EXCL, 0644);
     for (int i = 0; i < processes; i++)
         if (pipe(pipes[i]) != 0) return 1;
-    grow(0);
+    grow();
 }

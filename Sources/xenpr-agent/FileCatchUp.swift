@@ -1,0 +1,199 @@
+import CLinux
+import Glibc
+
+/// Brings files to what the dead processes had seen: pages that were only in the dead kernel's page cache, sizes, and files that
+/// were made or removed after the last write of the journal.
+///
+/// The list comes from a dead kernel's memory and is not trusted: a path is opened without following symbolic links, and only
+/// regular files are written to.
+struct FileCatchUp {
+    /// Where the recovery volume is mounted.
+    let volume: String
+    /// The recovery's id; a safe file name.
+    let recovery: String
+    /// Files that could not be brought to that state exactly, with the reason.
+    private(set) var problems: [Problem] = []
+    /// How many files were written to, and how many bytes.
+    private(set) var files = 0
+    private(set) var bytes = 0
+
+    struct Problem {
+        let path: String
+        let reason: String
+    }
+
+    init(volume: String, recovery: String) {
+        self.volume = volume
+        self.recovery = recovery
+    }
+
+    /// Applies everything; what fails becomes a problem and does not stop the rest.
+    mutating func apply(files: [RecoveryManifest.File], removed: [RecoveryManifest.Removed]) {
+        guard let root = Descriptor(taking: System.open("/", O_RDONLY | O_DIRECTORY)) else { return }
+        for entry in removed {
+            do throws(AgentError) {
+                try setAside(entry, root)
+            } catch {
+                problems.append(Problem(path: entry.path, reason: error.description))
+            }
+        }
+        for file in files {
+            do throws(AgentError) {
+                try catchUp(file, root)
+            } catch {
+                problems.append(Problem(path: file.path, reason: error.description))
+            }
+        }
+        sync()
+    }
+
+    /// Makes one file what it was.
+    private mutating func catchUp(_ file: RecoveryManifest.File, _ root: borrowing Descriptor) throws(AgentError) {
+        let path = try relative(file.path)
+        guard file.size >= 0 else { throw AgentError(description: "its size \(file.size) is not a size") }
+        guard let existing = Descriptor(taking: System.openBeneath(root, path, O_RDWR | O_NOFOLLOW | O_NONBLOCK)) else {
+            guard errno == ENOENT else { throw systemError("it cannot be opened") }
+            guard isComplete(file) else {
+                throw AgentError(description: "it is gone, and only part of its content was in memory")
+            }
+            return try create(file, at: path, root)
+        }
+        guard let status = System.status(existing.number), status.st_mode & S_IFMT == S_IFREG else {
+            throw AgentError(description: "it is no regular file now")
+        }
+        if UInt64(status.st_ino) == file.inode {
+            try write(file, to: existing, isNew: false)
+            files += 1
+            return
+        }
+        // Another file has the name now. Where the saved pages do not make up the whole content, what the process had seen
+        // cannot be put together, and the file that is there stays as it is.
+        guard isComplete(file) else {
+            throw AgentError(description: "it is another file now (inode \(status.st_ino), \(file.inode) before)")
+        }
+        try setAside(RecoveryManifest.Removed(path: file.path, inode: nil), root)
+        try create(file, at: path, root)
+    }
+
+    /// Makes a file that is not there, and the directories above it.
+    private mutating func create(_ file: RecoveryManifest.File, at path: String, _ root: borrowing Descriptor) throws(AgentError) {
+        let directory = parent(of: file.path)
+        try makeDirectories(directory)
+        guard let new = Descriptor(taking: System.openBeneath(root, path, O_RDWR | O_CREAT | O_EXCL, 0o600)) else {
+            throw systemError("it cannot be created")
+        }
+        try write(file, to: new, isNew: true)
+        synchronizeDirectory(directory)
+        files += 1
+    }
+
+    /// Writes the extents, the size and, when they differ, owner and mode.
+    private mutating func write(_ file: RecoveryManifest.File, to target: borrowing Descriptor, isNew: Bool) throws(AgentError)
+    {
+        if let content = file.content {
+            let name = try relative("/" + content)
+            guard name.hasPrefix("files/"), let directory = Descriptor(taking: System.open(volume, O_RDONLY | O_DIRECTORY)),
+                let source = Descriptor(taking: System.openBeneath(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK))
+            else { throw systemError("its saved content \(content) cannot be opened") }
+            for extent in file.extents { try copy(extent, from: source, to: target, size: file.size) }
+        }
+        guard ftruncate(target.number, off_t(file.size)) == 0 else {
+            throw systemError("its size cannot be set to \(file.size)")
+        }
+        guard let status = System.status(target.number) else { throw systemError("its status cannot be read") }
+        if status.st_uid != file.uid || status.st_gid != file.gid, fchown(target.number, file.uid, file.gid) != 0 {
+            throw systemError("its owner cannot be set to \(file.uid):\(file.gid)")
+        }
+        let mode = file.mode & 0o7777
+        if status.st_mode & 0o7777 != mode || isNew, fchmod(target.number, mode) != 0 {
+            throw systemError("its mode cannot be set")
+        }
+    }
+
+    private mutating func copy(
+        _ extent: RecoveryManifest.Extent, from source: borrowing Descriptor, to target: borrowing Descriptor, size: Int64
+    ) throws(AgentError) {
+        var done: Int64 = 0
+        // The last page of a file reaches beyond its end.
+        let (end, overflow) = extent.fileOffset.addingReportingOverflow(extent.length)
+        guard extent.fileOffset >= 0, extent.length >= 0, extent.contentOffset >= 0, !overflow,
+            extent.contentOffset <= Int64.max - extent.length
+        else { throw AgentError(description: "its saved extents are damaged") }
+        let length = min(end, size) - extent.fileOffset
+        var buffer = [UInt8](repeating: 0, count: 256 << 10)
+        while done < length {
+            let wanted = Int(min(Int64(buffer.count), length - done))
+            let got = System.readAt(source.number, into: &buffer, count: wanted, offset: extent.contentOffset + done)
+            guard got > 0 else {
+                throw got == 0
+                    ? AgentError(description: "its saved content is too short") : systemError("its content cannot be read")
+            }
+            var wrote = 0
+            while wrote < got {
+                let step = System.writeAt(target.number, buffer, wrote..<got, offset: extent.fileOffset + done + Int64(wrote))
+                guard step > 0 else { throw systemError("it cannot be written") }
+                wrote += step
+            }
+            done += Int64(got)
+            bytes += got
+        }
+    }
+
+    /// Whether the extents cover the whole file.
+    private func isComplete(_ file: RecoveryManifest.File) -> Bool {
+        var reached: Int64 = 0
+        for extent in file.extents.sorted(by: { $0.fileOffset < $1.fileOffset }) {
+            guard extent.fileOffset <= reached, extent.length >= 0 else { return false }
+            reached = max(reached, extent.fileOffset.addingReportingOverflow(extent.length).partialValue)
+        }
+        return reached >= file.size
+    }
+
+    /// Moves a file that the dead processes had removed, and that is back, out of the way; nothing is ever deleted.
+    private func setAside(_ entry: RecoveryManifest.Removed, _ root: borrowing Descriptor) throws(AgentError) {
+        let path = try relative(entry.path)
+        guard let file = Descriptor(taking: System.openBeneath(root, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)) else {
+            // ENXIO: a socket.
+            if errno == ENOENT || errno == ENXIO { return }
+            throw systemError("it cannot be opened to set it aside")
+        }
+        guard let status = System.status(file.number), status.st_mode & S_IFMT == S_IFREG else { return }
+        // Another file of that name is none of ours.
+        if let inode = entry.inode, UInt64(status.st_ino) != inode { return }
+        let directory = "/var/lib/xenpr/set-aside/\(recovery)"
+        try makeDirectories(directory, mode: 0o700)
+        let target = directory + "/" + path.split(separator: "/").joined(separator: "%")
+        // A name that is too long for one component keeps its end, with the inode to tell it from others.
+        let place =
+            target.utf8.count - directory.utf8.count > 250
+            ? directory + "/\(status.st_ino)-"
+                + String(decoding: path.utf8.suffix(120).map { $0 == 0x2f ? 0x25 : $0 }, as: UTF8.self)
+            : target
+        // The name is looked up in the directory that was reached without symbolic links.
+        let components = path.split(separator: "/")
+        let above = components.dropLast().joined(separator: "/")
+        guard let name = components.last.map(String.init),
+            let source = Descriptor(taking: System.openBeneath(root, above.isEmpty ? "." : above, O_RDONLY | O_DIRECTORY))
+        else { throw systemError("its directory cannot be opened") }
+        if System.rename(source, name, to: place) != 0 {
+            guard errno == EXDEV else { throw systemError("it cannot be moved to \(place)") }
+            // On another file system it stays where it is, under a name that says what it is.
+            guard System.rename(source, name, to: "/\(path).xenpr-\(recovery)") == 0 else {
+                throw systemError("it cannot be set aside")
+            }
+        }
+        synchronizeDirectory(parent(of: "/" + path))
+    }
+
+    /// An absolute path without its leading slash; refuses one that could lead elsewhere than it says.
+    private func relative(_ path: String) throws(AgentError) -> String {
+        guard path.utf8.first == UInt8(ascii: "/"), path.utf8.count > 1, path.utf8.count < 4096, !path.utf8.contains(0) else {
+            throw AgentError(description: "its path is not absolute")
+        }
+        let components = path.dropFirst().split(separator: "/", omittingEmptySubsequences: false)
+        guard components.allSatisfy({ !$0.isEmpty && $0 != "." && $0 != ".." }) else {
+            throw AgentError(description: "its path is not in its plain form")
+        }
+        return components.joined(separator: "/")
+    }
+}

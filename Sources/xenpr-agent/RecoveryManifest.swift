@@ -1,0 +1,127 @@
+import PlainJSON
+
+/// What `recovery.json` (schema "xenpr.recovery/1") says, as far as the restore needs it.
+///
+/// It was derived from a dead kernel's memory: names and numbers are checked here, paths where they are used.
+struct RecoveryManifest {
+    /// A safe file name.
+    let id: String
+    /// 0 when it is unknown.
+    let largestPID: Int32
+    let groups: [Group]
+    let files: [File]
+    let removed: [Removed]
+
+    struct Group {
+        let name: GroupName
+        /// "full", "degraded" or "refused".
+        let verdict: String
+        let reasons: [String]
+        let hasImages: Bool
+        let rootPID: Int32
+        let processes: [Process]
+    }
+
+    struct Process {
+        let pid: Int32
+        let command: String
+    }
+
+    /// A file to be caught up; offsets, lengths and the size are in bytes.
+    struct File {
+        let path: String
+        let inode: UInt64
+        let size: Int64
+        let mode: UInt32
+        let uid: UInt32
+        let gid: UInt32
+        /// Relative to the volume.
+        let content: String?
+        let extents: [Extent]
+    }
+
+    struct Extent {
+        let fileOffset: Int64
+        let length: Int64
+        let contentOffset: Int64
+    }
+
+    /// A file that was removed before the crash.
+    struct Removed {
+        let path: String
+        let inode: UInt64?
+    }
+
+    static let schema = "xenpr.recovery/1"
+
+    init(parsing bytes: [UInt8]) throws(AgentError) {
+        let json: JSONValue
+        do throws(JSONError) {
+            json = try JSONValue(parsing: bytes, limits: JSONLimits(bytes: 64 << 20, depth: 16))
+        } catch {
+            throw AgentError(description: "cannot read recovery.json: \(error)")
+        }
+        guard let schema = json["schema"]?.stringValue, schema == Self.schema else {
+            throw AgentError(
+                description:
+                    "cannot read recovery.json: its schema is \(json["schema"]?.stringValue ?? "missing"), this agent knows "
+                    + "\(Self.schema); install the xenpr-agent that belongs to the control domain's XenPR")
+        }
+        guard let id = json["id"]?.stringValue, let name = GroupName(id) else {
+            throw AgentError(description: "cannot read recovery.json: its id is no plain name")
+        }
+        self.id = name.description
+        largestPID = Int32(clamping: json["largest_pid"]?.integerValue ?? 0)
+        var groups: [Group] = []
+        for value in json["groups"]?.arrayValue ?? [] { groups.append(try Group(value)) }
+        self.groups = groups
+        var files: [File] = []
+        for value in json["files"]?.arrayValue ?? [] { files.append(try File(value)) }
+        self.files = files
+        removed = (json["removed"]?.arrayValue ?? []).compactMap { value in
+            guard let path = value["path"]?.stringValue else { return nil }
+            return Removed(path: path, inode: value["inode"]?.integerValue.map { UInt64(bitPattern: $0) })
+        }
+    }
+}
+
+extension RecoveryManifest.Group {
+    fileprivate init(_ json: JSONValue) throws(AgentError) {
+        guard let name = json["name"]?.stringValue.flatMap(GroupName.init), let verdict = json["verdict"]?.stringValue else {
+            throw AgentError(description: "cannot read recovery.json: a group has no plain name or no verdict")
+        }
+        self.name = name
+        self.verdict = verdict
+        reasons = (json["reasons"]?.arrayValue ?? []).compactMap(\.stringValue)
+        hasImages = json["images"]?.stringValue == "groups/\(name)/images"
+        rootPID = Int32(clamping: json["root_pid"]?.integerValue ?? 0)
+        processes = (json["processes"]?.arrayValue ?? []).compactMap { value in
+            guard let pid = value["pid"]?.integerValue.flatMap({ Int32(exactly: $0) }), pid > 0 else { return nil }
+            return RecoveryManifest.Process(pid: pid, command: value["command"]?.stringValue ?? "")
+        }
+    }
+}
+
+extension RecoveryManifest.File {
+    fileprivate init(_ json: JSONValue) throws(AgentError) {
+        guard let path = json["path"]?.stringValue, let size = json["size"]?.integerValue else {
+            throw AgentError(description: "cannot read recovery.json: a file has no path or no size")
+        }
+        self.path = path
+        self.size = size
+        inode = UInt64(bitPattern: json["inode"]?.integerValue ?? 0)
+        mode = UInt32(clamping: json["mode"]?.integerValue ?? 0o600)
+        uid = UInt32(clamping: json["uid"]?.integerValue ?? 0)
+        gid = UInt32(clamping: json["gid"]?.integerValue ?? 0)
+        content = json["content"]?.stringValue
+        var extents: [RecoveryManifest.Extent] = []
+        for value in json["extents"]?.arrayValue ?? [] {
+            let numbers = (value.arrayValue ?? []).compactMap(\.integerValue)
+            guard numbers.count == 3 else {
+                throw AgentError(description: "cannot read recovery.json: an extent of \(path) is not three numbers")
+            }
+            extents.append(RecoveryManifest.Extent(fileOffset: numbers[0], length: numbers[1], contentOffset: numbers[2]))
+        }
+        self.extents = extents
+    }
+}

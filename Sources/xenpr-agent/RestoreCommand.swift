@@ -1,0 +1,124 @@
+import Glibc
+import PlainJSON
+
+/// `xenpr-agent restore`: brings back what the recovery volume holds, once.
+struct RestoreCommand {
+    /// Finds the volume, catches files up, restores each group and reports. A group that fails does not stop the others.
+    func run() throws(AgentError) -> Int32 {
+        try makeDirectories("/var/lib/xenpr", mode: 0o700)
+        guard let volume = RecoveryVolume.find() else {
+            try PIDFloor.raise()
+            printError("nothing to restore: no block device has the label \(RecoveryVolume.label)")
+            return ExitCode.done
+        }
+        try volume.mount()
+        defer { volume.unmount() }
+        let directory = RecoveryVolume.mountPoint
+        let path = directory + "/recovery.json"
+        guard System.exists(path) else {
+            try PIDFloor.raise()
+            printError("nothing to restore: \(volume.device) holds no recovery.json")
+            return ExitCode.done
+        }
+        let manifest: RecoveryManifest
+        do throws(AgentError) {
+            manifest = try RecoveryManifest(parsing: try readFile(path))
+        } catch {
+            try PIDFloor.raise()
+            throw error
+        }
+        // What is restored once has gone on since, so it must never be restored again, whatever happens from here on.
+        guard System.rename(path, directory + "/recovery.done.json") == 0 else { throw systemError("cannot rename \(path)") }
+        synchronizeDirectory(directory)
+
+        var report = RestoreReport(id: manifest.id)
+        report.measure("files") { report in
+            var catchUp = FileCatchUp(volume: directory, recovery: manifest.id)
+            catchUp.apply(files: manifest.files, removed: manifest.removed)
+            report.files = catchUp.problems
+            printError("files: \(catchUp.files) caught up, \(catchUp.bytes) bytes, \(catchUp.problems.count) with a problem")
+            return catchUp.bytes
+        }
+        for problem in report.files { printError("files: \(problem.path): \(problem.reason)") }
+        report.measure("processes") { report in
+            restoreGroups(of: manifest, from: directory, into: &report)
+            return 0
+        }
+
+        let text = report.json.bytes(.pretty)
+        do throws(AgentError) {
+            try replaceFile(directory + "/report.json", with: text)
+            try replaceFile(RestoreReport.path, with: text)
+        } catch {
+            printError("warning: \(error)")
+        }
+        XenStore.publish(report.json.text())
+        return report.exitCode
+    }
+
+    private func restoreGroups(of manifest: RecoveryManifest, from directory: String, into report: inout RestoreReport) {
+        do throws(AgentError) {
+            try PIDFloor.raise(above: manifest.largestPID)
+        } catch {
+            printError("warning: \(error)")
+        }
+        let addresses = NonlocalBinding()
+        defer { addresses.end() }
+        _ = try? ChildProgram(arguments: ["modprobe", "-abq"] + GroupRestore.kernelModules).run(timeoutSeconds: 30)
+        keepTemporaryFiles()
+        for group in manifest.groups {
+            let result = restore(group, from: "\(directory)/groups/\(group.name)")
+            report.groups.append(result)
+            printError("group \(group.name): \(result.outcome.rawValue)\(result.reason.map { ": \($0)" } ?? "")")
+        }
+    }
+
+    private func restore(_ group: RecoveryManifest.Group, from directory: String) -> RestoreReport.Group {
+        func result(_ outcome: RestoreReport.Group.Outcome, _ reason: String?, _ seconds: Double = 0) -> RestoreReport.Group {
+            let log = outcome == .skipped ? nil : "groups/\(group.name)/restore.log"
+            return RestoreReport.Group(name: group.name, outcome: outcome, reason: reason, seconds: seconds, log: log)
+        }
+        let reasons = group.reasons.isEmpty ? nil : group.reasons.joined(separator: "; ")
+        guard group.verdict == "full" || group.verdict == "degraded" else { return result(.skipped, reasons ?? "refused") }
+        guard group.hasImages else { return result(.skipped, reasons ?? "nothing was saved of it") }
+        let begin = monotonicSeconds()
+        do throws(AgentError) {
+            try GroupRestore(group: group, directory: directory).run()
+            return result(.restored, reasons, monotonicSeconds() - begin)
+        } catch {
+            return result(.failed, error.description, monotonicSeconds() - begin)
+        }
+    }
+
+    /// Has systemd-tmpfiles leave /tmp as it is at this boot: restored processes may hold files there, and Debian's rule
+    /// ("D /tmp") would remove them. A rule file in /run takes the place of one with the same name in /usr/lib.
+    private func keepTemporaryFiles() {
+        guard let rules = readText("/usr/lib/tmpfiles.d/tmp.conf") else { return }
+        let kept = rules.split(separator: "\n", omittingEmptySubsequences: false).map { line in
+            line.hasPrefix("D") ? "d" + line.dropFirst() : String(line)
+        }
+        do throws(AgentError) {
+            try makeDirectories("/run/tmpfiles.d")
+            try replaceFile("/run/tmpfiles.d/tmp.conf", with: Array(kept.joined(separator: "\n").utf8))
+        } catch {
+            printError("warning: \(error)")
+        }
+    }
+}
+
+/// While it lasts, sockets may be bound to addresses that the system does not have yet (`ip_nonlocal_bind`): groups come back
+/// before the network does.
+private struct NonlocalBinding {
+    private let before: [(path: String, value: String)]
+
+    init() {
+        before = ["/proc/sys/net/ipv4/ip_nonlocal_bind", "/proc/sys/net/ipv6/ip_nonlocal_bind"].compactMap { path in
+            guard let value = readText(path), (try? writeControlFile(path, "1")) != nil else { return nil }
+            return (path, value)
+        }
+    }
+
+    func end() {
+        for (path, value) in before { try? writeControlFile(path, value) }
+    }
+}
