@@ -14,6 +14,8 @@ public struct OpenFile: Sendable {
         case memfd(SharedMemoryID)
         case unixSocket(UnixSocket)
         case inetSocket(InetSocket)
+        /// A terminal, which belongs to somebody outside; its device name.
+        case terminal(String)
         /// What cannot be brought back, in words: "inotify", "established TCP connection to 10.0.0.1:80".
         case unsupported(String)
     }
@@ -118,8 +120,16 @@ public struct Pipe: Sendable, Hashable {
     public var capacityBytes: UInt32
     /// O_DIRECT pipes keep packets apart, which queued bytes cannot show.
     public var isPacketMode: Bool
+    /// `pipe->readers` and `pipe->writers`: open descriptions in the whole guest, by which an end outside the group is known; nil: not read.
+    public var readers: UInt32?
+    public var writers: UInt32?
 
-    public init(inode: UInt64, queuedBytes: [UInt8], capacityBytes: UInt32, isPacketMode: Bool = false) {
+    public init(
+        inode: UInt64, queuedBytes: [UInt8], capacityBytes: UInt32, isPacketMode: Bool = false, readers: UInt32? = nil,
+        writers: UInt32? = nil
+    ) {
+        self.readers = readers
+        self.writers = writers
         self.inode = inode
         self.queuedBytes = queuedBytes
         self.capacityBytes = capacityBytes

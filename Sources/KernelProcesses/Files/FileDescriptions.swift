@@ -21,6 +21,7 @@ extension OpenFile {
         case .unixSocket: "unix"
         case .inetSocket(let socket):
             (socket.transport == 6 ? "tcp" : socket.transport == 17 ? "udp" : "inet") + (socket.family == 10 ? "6" : "")
+        case .terminal: "terminal"
         case .unsupported: "unsupported"
         }
     }
@@ -44,6 +45,7 @@ extension OpenFile {
             return "\(memory?.memfd?.name ?? ""), \(memory?.sizeBytes ?? 0) bytes"
         case .unixSocket(let socket): return socket.summary
         case .inetSocket(let socket): return socket.summary
+        case .terminal(let name): return name
         case .unsupported(let words): return words
         }
     }

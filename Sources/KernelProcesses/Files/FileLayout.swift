@@ -17,6 +17,7 @@ public struct FileLayout: Sendable {
     let sockets: SocketLayout
     let locks: FileLockLayout
     let pages: PageCacheLayout
+    let catchUp: CatchUpLayout
 
     /// - Throws: the first structure or field that this kernel lacks and the walk cannot do without.
     public init(_ types: TypeTable) throws(KernelError) {
@@ -34,6 +35,7 @@ public struct FileLayout: Sendable {
         sockets = try SocketLayout(types)
         locks = try FileLockLayout(types)
         pages = try PageCacheLayout(types)
+        catchUp = try CatchUpLayout(types)
     }
 }
 

@@ -4,7 +4,7 @@ import KernelTypes
 /// Tells what a file is open on by its table of operations (`file->f_op`), each of which is a symbol of the kernel.
 struct FileOperations: Sendable {
     enum Kind: Sendable, Hashable {
-        case pipe, socket, eventfd, epoll, timerfd, signalfd, sharedMemory
+        case pipe, socket, eventfd, epoll, timerfd, signalfd, sharedMemory, terminal
         /// Known, and not to be brought back: what to call it.
         case unsupported(String)
     }
@@ -26,9 +26,9 @@ struct FileOperations: Sendable {
         "userfaultfd_fops": .unsupported("userfaultfd"),
         "pidfd_fops": .unsupported("pidfd"),
         "pidfs_file_operations": .unsupported("pidfd"),
-        "tty_fops": .unsupported("terminal"),
-        "hung_up_tty_fops": .unsupported("terminal that hung up"),
-        "console_fops": .unsupported("console"),
+        "tty_fops": .terminal,
+        "hung_up_tty_fops": .terminal,
+        "console_fops": .terminal,
         "hugetlbfs_file_operations": .unsupported("huge page file"),
         "bpf_map_fops": .unsupported("BPF map"),
         "bpf_prog_fops": .unsupported("BPF program"),

@@ -3,14 +3,12 @@ import KernelObjects
 import ProcessModel
 
 extension FileReader {
-    /// Resolves what needs all files of the group: the other ends of unix sockets, what epoll instances watch, ends of pipes that are held
-    /// outside the group, and locks.
+    /// Resolves what needs all files of the group: the other ends of unix sockets, what epoll instances watch, and locks.
     ///
     /// Call it once, after the last file was asked for.
     public mutating func finish() {
         resolveEpollTargets()
         resolveUnixPeers()
-        countPipeEnds()
         readLocks()
     }
 
@@ -22,14 +20,6 @@ extension FileReader {
                 return target
             }
             openFiles[id]?.kind = .epoll(targets)
-            let unknown = targets.filter { $0.file == nil }.count
-            if unknown > 0 {
-                obstacles.append(
-                    contentsOf: pids(holding: id).map {
-                        Obstacle(
-                            .degraded, pid: $0, reason: "an epoll instance watches \(unknown) files held outside the group")
-                    })
-            }
         }
     }
 
@@ -82,49 +72,6 @@ extension FileReader {
         } catch {
             return .outside("a socket that could not be read: \(error)")
         }
-    }
-
-    /// A pipe counts its ends (`readers`, `writers`); those that the group's files do not account for are held by somebody else, who died with
-    /// the kernel.
-    private mutating func countPipeEnds() {
-        var readers: [PipeID: UInt32] = [:]
-        var writers: [PipeID: UInt32] = [:]
-        for file in openFiles.values {
-            let pipe: PipeID
-            switch file.kind {
-            case .pipe(let id), .fifo(_, let id): pipe = id
-            default: continue
-            }
-            // O_RDONLY 0, O_WRONLY 1, O_RDWR 2
-            if file.flags & 3 != 1 { readers[pipe, default: 0] += 1 }
-            if file.flags & 3 != 0 { writers[pipe, default: 0] += 1 }
-        }
-        for (info, id) in pipeIDs.sorted(by: { $0.value < $1.value }) {
-            do throws(MemoryFault) {
-                let outsideReaders = try kernel.uint32(layout.pipe.readers, of: info) > readers[id] ?? 0
-                let outsideWriters = try kernel.uint32(layout.pipe.writers, of: info) > writers[id] ?? 0
-                guard outsideReaders || outsideWriters else { continue }
-                let end = outsideReaders ? outsideWriters ? "both ends" : "the reading end" : "the writing end"
-                let inode = pipes[id]?.inode ?? 0
-                for pid in pids(holdingPipe: id) {
-                    obstacles.append(
-                        Obstacle(
-                            .degraded, pid: pid, reason: "\(end) of pipe:[\(inode)] was held outside the group and is closed"))
-                }
-            } catch {
-                gaps.append(Gap(object: "pipe \(info)", field: "readers", fault: error))
-            }
-        }
-    }
-
-    private func pids(holdingPipe pipe: PipeID) -> [Int32] {
-        let files = openFiles.filter { _, file in
-            switch file.kind {
-            case .pipe(let id), .fifo(_, let id): id == pipe
-            default: false
-            }
-        }
-        return Set(files.keys.flatMap { pids(holding: $0) }).sorted()
     }
 
     /// The processes that have a descriptor of `file`.

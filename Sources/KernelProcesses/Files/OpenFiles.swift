@@ -59,6 +59,7 @@ extension FileReader {
             let memory = sharedMemory(ofInode: inode)
             if sharedMemory[memory]?.memfd != nil { return .memfd(memory) }
             return .unsupported("shared memory without a name")
+        case .terminal: return .terminal("\(try node(ofPathAt: address + fields.path.offset).path)")
         case .unsupported(let words): return .unsupported(words)
         case .sharedMemory, nil: return try fileInFilesystem(at: address, inode: inode, id: id)
         }

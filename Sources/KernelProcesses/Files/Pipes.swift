@@ -85,6 +85,7 @@ extension FileReader {
             slot = slot &+ 1
         }
         return Pipe(
-            inode: 0, queuedBytes: bytes, capacityBytes: UInt32(limit) * UInt32(FrameNumber.size), isPacketMode: isPacketMode)
+            inode: 0, queuedBytes: bytes, capacityBytes: UInt32(limit) * UInt32(FrameNumber.size), isPacketMode: isPacketMode,
+            readers: try kernel.uint32(fields.readers, of: info), writers: try kernel.uint32(fields.writers, of: info))
     }
 }

@@ -1,0 +1,67 @@
+import GuestMemory
+import KernelObjects
+import ProcessModel
+
+/// Which pages of a file's cache are wanted.
+enum CachedPageChoice {
+    /// Those that the disk does not have yet: dirty, or being written.
+    case changed
+    /// Those, and all others from this index on.
+    case changedOrFrom(UInt64)
+    case all
+}
+
+extension FilesystemWalk {
+    /// Pages believed of one file: 64 TiB.
+    private static let indexLimit: UInt64 = 1 << 34
+
+    /// Whether some page of the file may be dirty or under writeback. The marks of an xarray are the only bits of its flags above the lowest
+    /// byte (XA_FLAGS_MARK, include/linux/xarray.h).
+    func mayHaveChangedPages(_ mapping: VirtualAddress) throws(MemoryFault) -> Bool {
+        try kernel.value(layout.xarray.flags, of: mapping + layout.pages.pages.offset) >> 8 != 0
+    }
+
+    /// The cached pages of a file in ascending order, as far as they hold valid data.
+    func pages(ofMapping mapping: VirtualAddress, _ choice: CachedPageChoice, frames: FrameTable) throws(MemoryFault)
+        -> [PageRun]
+    {
+        var entries: [XArrayEntry] = []
+        let array = mapping + layout.pages.pages.offset
+        // Shadows of evicted pages are values; what they stood for is on the disk.
+        if let fault = kernel.forEach(
+            inXArray: array, layout: layout.xarray, limit: 1 << 26, { if !$0.isValue { entries.append($0) } })
+        {
+            throw fault
+        }
+        var runs: [PageRun] = []
+        for entry in entries {
+            let flags = try kernel.value(layout.pages.pageFlags, of: entry.pointer)
+            guard flags >> layout.pages.upToDateBit & 1 == 1 else { continue }
+            // A lone entry in the array's head carries no marks of its own.
+            let isMarked = entry.marks != 0xff && entry.marks & 3 != 0
+            let isChanged =
+                isMarked || flags >> layout.catchUp.dirtyBit & 1 == 1 || flags >> layout.catchUp.writebackBit & 1 == 1
+            switch choice {
+            case .changed: if !isChanged { continue }
+            case .changedOrFrom(let first): if !isChanged, entry.index < first { continue }
+            case .all: break
+            }
+            let count = UInt32(1) << UInt32(try kernel.order(ofFolio: entry.pointer, layout: layout.pages))
+            guard entry.index < Self.indexLimit else {
+                throw MemoryFault(.damaged("page \(entry.index) of a file"), at: entry.pointer)
+            }
+            append(address: entry.index << 12, frame: try frames.frame(of: entry.pointer), count: count, to: &runs)
+        }
+        return runs
+    }
+
+    private func append(address: UInt64, frame: FrameNumber, count: UInt32, to runs: inout [PageRun]) {
+        if let last = runs.last, last.address.rawValue &+ UInt64(last.count) << 12 == address,
+            last.frame.rawValue &+ UInt64(last.count) == frame.rawValue, last.count < 1 << 30
+        {
+            runs[runs.count - 1].count += count
+        } else {
+            runs.append(PageRun(address: VirtualAddress(address), frame: frame, count: count))
+        }
+    }
+}

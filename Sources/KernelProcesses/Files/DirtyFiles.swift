@@ -1,0 +1,268 @@
+import GuestMemory
+import KernelObjects
+import ProcessModel
+
+/// How much is believed and saved of files that a disk had not yet in full.
+public struct FileCatchUpLimits: Sendable {
+    /// Changes are looked for in what changed this long before the crash: 30 s until dirty pages are written (`dirty_expire_centisecs`), 5 s until
+    /// ext4 commits its journal, and some delay.
+    public var recentSeconds: UInt64 = 40
+    /// Of a file that changed recently this many bytes of its cache are saved, changed or not: pages can have reached the disk while the journal did
+    /// not yet say that they belong to the file. A bigger file's changed pages and its last bytes are saved.
+    public var cachedBytesPerFile: UInt64 = 64 << 20
+    public var totalBytes: UInt64 = 1 << 30
+    public var files = 1 << 17
+
+    public init() {}
+}
+
+extension DeadKernel {
+    /// Files on disks whose last changes were only in the dead kernel's memory.
+    ///
+    /// Left out are files that somebody outside the groups had open for writing, for a new life of that somebody will write to them anew.
+    public func fileCatchUp(for groups: [ProtectedGroup], limits: FileCatchUpLimits = FileCatchUpLimits()) -> FileCatchUp {
+        var walk = DirtyFileWalk(kernel: self, groups: groups, limits: limits)
+        walk.run()
+        gaps += walk.files.gaps
+        return walk.result()
+    }
+}
+
+/// Collects what `FileCatchUp` says, filesystem by filesystem.
+struct DirtyFileWalk {
+    let kernel: KernelReader
+    let layout: FileLayout
+    let limits: FileCatchUpLimits
+    let frames: FrameTable
+    /// Inodes that changed at this second or later changed recently.
+    let recentSince: UInt64
+    var files: FilesystemWalk
+    var catchUp = FileCatchUp()
+    /// Paths that lead to something, whatever it is.
+    var present: Set<[UInt8]> = []
+    private var held: Set<FileReader.InodeIdentity> = []
+    /// Names that unix sockets of the groups are bound to.
+    private var socketNames: Set<[UInt8]> = []
+    private var savedPages: UInt64 = 0
+
+    /// I_NEW, I_WILL_FREE, I_FREEING and I_CLEAR (include/linux/fs.h): an inode that is not yet or no longer one.
+    private static let unusableState: UInt64 = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6
+    private static let inodeLimit = 1 << 24
+    private static let emptiedAtBoot: [UInt8] = Array("/tmp/".utf8)
+
+    init(kernel: DeadKernel, groups: [ProtectedGroup], limits: FileCatchUpLimits) {
+        self.kernel = kernel.reader
+        layout = kernel.layout.files
+        self.limits = limits
+        frames = FrameTable(kernel: kernel.reader, layout: layout.pages)
+        files = FilesystemWalk(kernel: kernel.reader, layout: layout)
+        let now = ((try? kernel.clocks())?.realtimeNanoseconds ?? 0) / 1_000_000_000
+        recentSince = now > limits.recentSeconds ? now - limits.recentSeconds : 0
+        for group in groups { hold(group) }
+    }
+
+    /// Notes what the processes of a group depend on.
+    private mutating func hold(_ group: ProtectedGroup) {
+        for file in group.openFiles.values {
+            switch file.kind {
+            case .path(let node), .fifo(let node, _):
+                held.insert(FileReader.InodeIdentity(device: node.device, inode: node.inode))
+            case .unixSocket(let socket): if let name = socket.address?.name { socketNames.insert(name.bytes) }
+            default: break
+            }
+        }
+        for node in group.filesystemContexts.values.flatMap({ [$0.workingDirectory, $0.root] }) {
+            held.insert(FileReader.InodeIdentity(device: node.device, inode: node.inode))
+        }
+    }
+
+    mutating func run() {
+        for filesystem in files.volatileFilesystems() {
+            var inodes: [VirtualAddress] = []
+            let list = filesystem.identity.superblock + layout.superblock.inodes.offset
+            if let fault = kernel.forEach(
+                onList: list, link: layout.inode.listLink, limit: Self.inodeLimit, { inodes.append($0) })
+            {
+                files.note(fault, object: "filesystem at \(KernelString(bytes: filesystem.mountPoint))", field: "s_inodes")
+            }
+            for inode in inodes {
+                do throws(MemoryFault) {
+                    if filesystem.isInMemory {
+                        try lookInMemory(at: inode, in: filesystem)
+                    } else {
+                        try look(at: inode, in: filesystem)
+                    }
+                } catch {
+                    files.note(error, object: "inode \(inode)", field: "inode")
+                }
+            }
+        }
+    }
+
+    /// What was found, in the order in which it is to be applied.
+    consuming func result() -> FileCatchUp {
+        catchUp.entries.sort { $0.path.bytes.lexicographicallyPrecedes($1.path.bytes) }
+        let present = self.present
+        catchUp.removals.removeAll { present.contains($0.path.bytes) }
+        var seen: Set<FileCatchUp.Removal> = []
+        catchUp.removals.removeAll { !seen.insert($0).inserted }
+        catchUp.removals.sort { $0.path.bytes.lexicographicallyPrecedes($1.path.bytes) }
+        return catchUp
+    }
+
+    private mutating func look(at inode: VirtualAddress, in filesystem: MountedFilesystem) throws(MemoryFault) {
+        let fields = layout.inode
+        let mode = try kernel.uint32(fields.mode, of: inode)
+        let type = mode & 0o170000
+        // The change time moves with every write, rename, link and unlink, and no program can set it.
+        let isRecent = try kernel.value(fields.changedSeconds, of: inode) >= recentSince
+        let mapping = try kernel.pointer(fields.mapping, of: inode)
+        guard type != 0 else { return }
+        let isChanged = type == 0o100000 ? try files.mayHaveChangedPages(mapping) : false
+        let number = try kernel.value(fields.number, of: inode)
+        let isHeld = held.contains(FileReader.InodeIdentity(device: filesystem.identity.device, inode: number))
+        guard isRecent || isChanged || isHeld, try kernel.value(fields.state, of: inode) & Self.unusableState == 0 else {
+            return
+        }
+
+        var name: VirtualAddress?
+        for alias in try files.aliases(of: inode) {
+            if try !kernel.isUnhashed(alias, layout: layout.paths) {
+                if name == nil { name = alias }
+            } else if try kernel.pointer(layout.paths.dentryParent, of: alias) != alias {
+                let path = try kernel.path(mount: filesystem.mount, dentry: alias, layout: layout.paths)
+                catchUp.removals.append(FileCatchUp.Removal(path: KernelString(bytes: path.bytes), inode: number))
+            }
+        }
+        let links = try kernel.uint32(fields.links, of: inode)
+        guard links > 0 else { return }
+        guard let name else {
+            let text = "inode \(number) of the filesystem at \(KernelString(bytes: filesystem.mountPoint))"
+            omit(KernelString(text), "it changed, and its name is not in memory", isHeld: false)
+            return
+        }
+        let path = try kernel.path(mount: filesystem.mount, dentry: name, layout: layout.paths).bytes
+        present.insert(path)
+        switch type {
+        case 0o100000:
+            // Debian empties /tmp when it boots (tmpfiles.d/tmp.conf), so what is in use there is saved whole.
+            let isRecent = isRecent || isHeld && path.starts(with: Self.emptiedAtBoot)
+            try add(regular: inode, path: path, mapping: mapping, isRecent: isRecent, isHeld: isHeld, in: filesystem)
+        case 0o040000 where isRecent:
+            if path != filesystem.mountPoint { try add(inode, path: path, runs: [], isHeld: false, in: filesystem) }
+            try lookForRemovedNames(in: name, path: path)
+        case 0o010000 where isRecent: try add(inode, path: path, runs: [], isHeld: false, in: filesystem)
+        default: break
+        }
+    }
+
+    private mutating func add(
+        regular inode: VirtualAddress, path: [UInt8], mapping: VirtualAddress, isRecent: Bool, isHeld: Bool,
+        in filesystem: MountedFilesystem
+    ) throws(MemoryFault) {
+        if !isHeld, !filesystem.isInMemory, try kernel.int32(layout.catchUp.writerCount, of: inode) > 0 { return }
+
+        let size = try kernel.value(layout.inode.size, of: inode)
+        let cached = try kernel.value(layout.pages.pageCount, of: mapping)
+        let choice: CachedPageChoice =
+            if !isRecent {
+                .changed
+            } else if cached <= limits.cachedBytesPerFile >> 12 {
+                .all
+            } else {
+                .changedOrFrom((size > limits.cachedBytesPerFile ? size - limits.cachedBytesPerFile : 0) >> 12)
+            }
+        var runs: [PageRun] = []
+        do throws(MemoryFault) {
+            runs = try files.pages(ofMapping: mapping, choice, frames: frames)
+        } catch {
+            omit(KernelString(bytes: path), "its cached pages cannot be read: \(error)", isHeld: isHeld)
+            return
+        }
+        // Pages beyond the end are leftovers of a truncation.
+        runs.removeAll { $0.address.rawValue >= size }
+        if runs.isEmpty, !isRecent { return }
+        let pages = runs.reduce(UInt64(0)) { $0 &+ UInt64($1.count) }
+        guard savedPages &+ pages <= limits.totalBytes >> 12 else {
+            omit(
+                KernelString(bytes: path), "the limit of \(limits.totalBytes >> 20) MiB for file contents is reached",
+                isHeld: isHeld)
+            return
+        }
+        savedPages &+= pages
+        try add(inode, path: path, runs: runs, isHeld: isHeld, in: filesystem)
+    }
+
+    private mutating func add(
+        _ inode: VirtualAddress, path: [UInt8], runs: [PageRun], isHeld: Bool, in filesystem: MountedFilesystem
+    ) throws(MemoryFault) {
+        let fields = layout.inode
+        guard catchUp.entries.count < limits.files else {
+            omit(KernelString(bytes: path), "more than \(limits.files) files changed", isHeld: isHeld)
+            return
+        }
+        catchUp.entries.append(
+            FileCatchUp.Entry(
+                path: KernelString(bytes: path), device: filesystem.identity.device,
+                inode: try kernel.value(fields.number, of: inode), mode: try kernel.uint32(fields.mode, of: inode),
+                uid: try kernel.uint32(fields.uid, of: inode), gid: try kernel.uint32(fields.gid, of: inode),
+                sizeBytes: try kernel.value(fields.size, of: inode), runs: runs, isHeld: isHeld))
+    }
+
+    /// Of a filesystem in memory only what the groups use is brought back: the new guest fills the rest itself.
+    private mutating func lookInMemory(at inode: VirtualAddress, in filesystem: MountedFilesystem) throws(MemoryFault) {
+        let fields = layout.inode
+        let mode = try kernel.uint32(fields.mode, of: inode)
+        let type = mode & 0o170000
+        let identity = FileReader.InodeIdentity(
+            device: filesystem.identity.device, inode: try kernel.value(fields.number, of: inode))
+        guard held.contains(identity) || (type == 0o140000 && !socketNames.isEmpty) else { return }
+        for alias in try files.aliases(of: inode) where try !kernel.isUnhashed(alias, layout: layout.paths) {
+            let path = try kernel.path(mount: filesystem.mount, dentry: alias, layout: layout.paths).bytes
+            if type == 0o140000, !socketNames.contains(path) { continue }
+            try addDirectories(above: alias, in: filesystem)
+            switch type {
+            case 0o100000:
+                let mapping = try kernel.pointer(fields.mapping, of: inode)
+                try add(regular: inode, path: path, mapping: mapping, isRecent: true, isHeld: true, in: filesystem)
+            case 0o040000, 0o010000: try add(inode, path: path, runs: [], isHeld: true, in: filesystem)
+            default: break
+            }
+            return
+        }
+    }
+
+    /// The directories from the filesystem's root down to a name, without the root.
+    private mutating func addDirectories(above dentry: VirtualAddress, in filesystem: MountedFilesystem) throws(MemoryFault) {
+        var directory = try kernel.pointer(layout.paths.dentryParent, of: dentry)
+        let root = try kernel.pointer(layout.superblock.root, of: filesystem.identity.superblock)
+        for _ in 0..<2048 where directory != root {
+            let path = try kernel.path(mount: filesystem.mount, dentry: directory, layout: layout.paths).bytes
+            guard present.insert(path).inserted else { return }
+            try add(kernel.pointer(layout.paths.dentryInode, of: directory), path: path, runs: [], isHeld: true, in: filesystem)
+            directory = try kernel.pointer(layout.paths.dentryParent, of: directory)
+        }
+    }
+
+    /// The kernel remembers names that lead to nothing (negative dentries), among them those that were just removed. A name that never was does no
+    /// harm here: nothing will be found under it.
+    private mutating func lookForRemovedNames(in directory: VirtualAddress, path: [UInt8]) throws(MemoryFault) {
+        for child in try files.children(of: directory) {
+            do throws(MemoryFault) {
+                guard try kernel.pointer(layout.paths.dentryInode, of: child).isNull,
+                    try !kernel.isUnhashed(child, layout: layout.paths)
+                else { continue }
+                let name = try kernel.name(of: child, layout: layout.paths)
+                let full = (path == [UInt8(ascii: "/")] ? [] : path) + [UInt8(ascii: "/")] + name
+                catchUp.removals.append(FileCatchUp.Removal(path: KernelString(bytes: full)))
+            } catch {
+                files.note(error, object: "directory \(KernelString(bytes: path))", field: "d_children")
+            }
+        }
+    }
+
+    private mutating func omit(_ path: KernelString, _ reason: String, isHeld: Bool) {
+        guard catchUp.omissions.count < limits.files else { return }
+        catchUp.omissions.append(FileCatchUp.Omission(path: path, reason: reason, isHeld: isHeld))
+    }
+}

@@ -1,0 +1,113 @@
+import GuestMemory
+import KernelObjects
+
+/// A filesystem whose contents may be lost with the guest's memory, and the mount through which the guest's init sees it.
+struct MountedFilesystem: Sendable {
+    var identity: FilesystemIdentity
+    /// `struct vfsmount *`.
+    var mount: VirtualAddress
+    /// What its paths begin with.
+    var mountPoint: [UInt8]
+    /// tmpfs: nothing of it outlives the guest.
+    var isInMemory: Bool
+}
+
+/// Finds filesystems and the names of what is in them.
+struct FilesystemWalk {
+    let kernel: KernelReader
+    let layout: FileLayout
+    private(set) var gaps: [Gap] = []
+
+    /// The most filesystems, and mounts of one, that are believed.
+    private static let limit = 1 << 16
+
+    init(kernel: KernelReader, layout: FileLayout) {
+        self.kernel = kernel
+        self.layout = layout
+    }
+
+    mutating func note(_ fault: MemoryFault, object: String, field: String) {
+        gaps.append(Gap(object: object, field: field, fault: fault))
+    }
+
+    /// Filesystems on disks that can be written to, and those in memory; the root filesystem first.
+    mutating func volatileFilesystems() -> [MountedFilesystem] {
+        guard let head = kernel.symbols.addresses["super_blocks"] else {
+            note(MemoryFault(.damaged("no symbol super_blocks"), at: .null), object: "filesystems", field: "super_blocks")
+            return []
+        }
+        var superblocks: [VirtualAddress] = []
+        let fault = kernel.forEach(onList: head, link: layout.superblock.link, limit: Self.limit) { superblocks.append($0) }
+        if let fault { note(fault, object: "filesystems", field: "super_blocks") }
+        var found: [MountedFilesystem] = []
+        for superblock in superblocks {
+            do throws(MemoryFault) {
+                let identity = try kernel.filesystem(ofSuperblock: superblock, layout: layout.superblock)
+                let isInMemory = identity.typeName == "tmpfs"
+                guard isInMemory || (identity.isOnBlockDevice && !identity.isReadOnly), !identity.isKernelInternal,
+                    let mount = try mount(of: superblock)
+                else { continue }
+                let root = try kernel.pointer(layout.superblock.root, of: superblock)
+                let point = try kernel.path(mount: mount, dentry: root, layout: layout.paths)
+                found.append(
+                    MountedFilesystem(identity: identity, mount: mount, mountPoint: point.bytes, isInMemory: isInMemory))
+            } catch {
+                note(error, object: "filesystem \(superblock)", field: "super_block")
+            }
+        }
+        return found.sorted { $0.mountPoint.count < $1.mountPoint.count }
+    }
+
+    /// The mount of a filesystem in the namespace of init; one of the whole filesystem, if there is one.
+    func mount(of superblock: VirtualAddress) throws(MemoryFault) -> VirtualAddress? {
+        let fields = layout.catchUp
+        guard let proxy = kernel.symbols.addresses["init_nsproxy"] else { return nil }
+        let namespace = try kernel.pointer(fields.initialMountNamespace, of: proxy)
+        let root = try kernel.pointer(layout.superblock.root, of: superblock)
+        var mounts: [VirtualAddress] = []
+        if fields.mountsAreChain {
+            var mount = try kernel.pointer(layout.superblock.mounts, of: superblock)
+            while !mount.isNull {
+                guard mounts.count < Self.limit else { throw MemoryFault(.damaged("too many mounts"), at: superblock) }
+                mounts.append(mount)
+                mount = try kernel.pointer(fields.mountLink, of: mount)
+            }
+        } else {
+            let list = superblock + layout.superblock.mounts.offset
+            if let fault = kernel.forEach(onList: list, link: fields.mountLink, limit: Self.limit, { mounts.append($0) }) {
+                throw fault
+            }
+        }
+        var partial: VirtualAddress?
+        for mount in mounts where try kernel.pointer(fields.mountNamespace, of: mount) == namespace {
+            let visible = mount + fields.mountEmbedded.offset
+            if try kernel.pointer(fields.mountRoot, of: mount) == root { return visible }
+            if partial == nil { partial = visible }
+        }
+        return partial
+    }
+
+    /// The dentries that lead to an inode.
+    func aliases(of inode: VirtualAddress) throws(MemoryFault) -> [VirtualAddress] {
+        var found: [VirtualAddress] = []
+        let list = inode + layout.inode.aliases.offset
+        if let fault = kernel.forEach(onHashList: list, link: layout.inode.aliasLink, limit: 4096, { found.append($0) }) {
+            throw fault
+        }
+        return found
+    }
+
+    /// The dentries that the kernel remembers in a directory, of names that exist and of names that do not.
+    func children(of directory: VirtualAddress) throws(MemoryFault) -> [VirtualAddress] {
+        let fields = layout.catchUp
+        var found: [VirtualAddress] = []
+        let head = directory + fields.children.offset
+        let limit = 1 << 20
+        let fault =
+            fields.childrenAreHashList
+            ? kernel.forEach(onHashList: head, link: fields.childLink, limit: limit) { found.append($0) }
+            : kernel.forEach(onList: head, link: fields.childLink, limit: limit) { found.append($0) }
+        if let fault { throw fault }
+        return found
+    }
+}

@@ -1,0 +1,73 @@
+/// What the dead kernel knew of files on disks and had not yet made durable.
+///
+/// A program sees its writes at once, the disk up to half a minute later. When processes are to go on where they were, the files must be what they
+/// had seen, or a database would find a journal that it had removed.
+public struct FileCatchUp: Sendable, Hashable {
+    /// A file or directory as it was.
+    public struct Entry: Sendable, Hashable {
+        public var path: KernelString
+        /// `s_dev` of its filesystem.
+        public var device: UInt64
+        public var inode: UInt64
+        /// Type and permissions; a regular file, a directory or a named pipe.
+        public var mode: UInt32
+        public var uid: UInt32
+        public var gid: UInt32
+        public var sizeBytes: UInt64
+        /// Pages to write, ascending, the address being the offset in the file; the last one may reach beyond the file's end.
+        public var runs: [PageRun]
+        /// A process of a protected group has it open.
+        public var isHeld: Bool
+
+        public init(
+            path: KernelString, device: UInt64, inode: UInt64, mode: UInt32, uid: UInt32, gid: UInt32, sizeBytes: UInt64,
+            runs: [PageRun] = [], isHeld: Bool = false
+        ) {
+            self.path = path
+            self.device = device
+            self.inode = inode
+            self.mode = mode
+            self.uid = uid
+            self.gid = gid
+            self.sizeBytes = sizeBytes
+            self.runs = runs
+            self.isHeld = isHeld
+        }
+    }
+
+    /// A name that led to nothing any more.
+    public struct Removal: Sendable, Hashable {
+        public var path: KernelString
+        /// The inode that it had led to; nil: not known.
+        public var inode: UInt64?
+
+        public init(path: KernelString, inode: UInt64? = nil) {
+            self.path = path
+            self.inode = inode
+        }
+    }
+
+    /// Something that should have been caught up and cannot be.
+    public struct Omission: Sendable, Hashable {
+        public var path: KernelString
+        /// For an operator, lower case.
+        public var reason: String
+        public var isHeld: Bool
+
+        public init(path: KernelString, reason: String, isHeld: Bool) {
+            self.path = path
+            self.reason = reason
+            self.isHeld = isHeld
+        }
+    }
+
+    /// Directories before what is in them.
+    public var entries: [Entry] = []
+    public var removals: [Removal] = []
+    public var omissions: [Omission] = []
+
+    public init() {}
+
+    /// Pages in all entries.
+    public var pageCount: UInt64 { entries.reduce(0) { $0 &+ $1.runs.reduce(0) { $0 &+ UInt64($1.count) } } }
+}
