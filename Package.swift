@@ -104,6 +104,11 @@ let package = Package(
         tests("KernelTypesTests", ["KernelTypes"]),
         tests("CheckpointTests", ["Checkpoint"]),
         tests("PlainJSONTests", ["PlainJSON"]),
-        tests("RecoveryTests", ["Recovery"]),
+        .target(
+            name: "RecoverySimulator", dependencies: ["Recovery", logging], path: "Tests/RecoverySimulator",
+            swiftSettings: strict),
+        .testTarget(
+            name: "RecoveryTests", dependencies: ["Recovery", "RecoverySimulator"], exclude: ["Scenarios"],
+            swiftSettings: strict),
     ]
 )

@@ -85,6 +85,9 @@ extension GuestEngine {
         let answerBy = min(await desk.now() + limits.answer, deadline)
         var heard: Timestamp?
         while true {
+            guard try await host.domain(main.identity) != nil else {
+                return try await abandon("the dead main was destroyed by somebody else during the salvage")
+            }
             guard let status = try await host.minorStatus(minor) else {
                 return try await fallBack("the minor died during the salvage")
             }
