@@ -67,6 +67,15 @@ public actor SimulatedWorld: GuestHost, GuestDesk {
         return killed
     }
 
+    /// For tests with a clock of their own: lets so many seconds pass here.
+    public func advance(_ seconds: Double) {
+        let target = clock + seconds
+        while clock < target, !ended { pass(until: target) }
+    }
+
+    /// Lets an event happen now.
+    public func now(_ event: Scenario.Event) { happen(event) }
+
     func note(_ line: String) {
         let time = "\(Int(clock.rounded()))"
         log.append(String(repeating: " ", count: max(0, 5 - time.count)) + time + "  " + line)
