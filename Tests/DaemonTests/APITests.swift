@@ -114,7 +114,7 @@ import Testing
         let host = SimulatedHost()
         let first = try await TestDaemon(host)
         #expect(try await first.send(.PUT, "/v1/guests/main").state == "armed")
-        await first.stop()
+        await first.stop(keepJournal: true)
 
         // The guest panics while no daemon is there; the next one sees it.
         await host.world.now(.panic)

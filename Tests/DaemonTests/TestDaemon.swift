@@ -43,10 +43,11 @@ final class TestDaemon: Sendable {
         return (try? await client.sendHTTPRequest(request, to: .unix(path: socket))) != nil
     }
 
-    /// Ends it; the guests stay in their states.
-    func stop() async {
+    /// Ends it; the guests stay in their states, in the journal too when a next daemon is to go on.
+    func stop(keepJournal: Bool = false) async {
         task.cancel()
         _ = try? await task.value
+        if !keepJournal { try? FileManager.default.removeItem(at: directory) }
     }
 
     struct Answer {
