@@ -11,6 +11,8 @@ struct FileCatchUp {
     let volume: String
     /// The recovery's id; a safe file name.
     let recovery: String
+    /// Seconds since the epoch, by the dead kernel's clock; nil: not known.
+    let crashedAt: Int64?
     /// Files that could not be brought to that state exactly, with the reason.
     private(set) var problems: [Problem] = []
     /// How many files were written to, and how many bytes.
@@ -22,9 +24,10 @@ struct FileCatchUp {
         let reason: String
     }
 
-    init(volume: String, recovery: String) {
+    init(volume: String, recovery: String, crashedAt: Int64? = nil) {
         self.volume = volume
         self.recovery = recovery
+        self.crashedAt = crashedAt
     }
 
     /// Applies everything; what fails becomes a problem and does not stop the rest.
@@ -32,7 +35,7 @@ struct FileCatchUp {
         guard let root = Descriptor(taking: System.open("/", O_RDONLY | O_DIRECTORY)) else { return }
         for entry in removed {
             do throws(AgentError) {
-                try setAside(entry, root)
+                try setAside(entry, root, keepsNewer: true)
             } catch {
                 problems.append(Problem(path: entry.path, reason: error.description))
             }
@@ -49,6 +52,7 @@ struct FileCatchUp {
 
     /// Makes one file what it was.
     private mutating func catchUp(_ file: RecoveryManifest.File, _ root: borrowing Descriptor) throws(AgentError) {
+        if try makeOtherKind(file, root) { return }
         let path = try relative(file.path)
         guard file.size >= 0 else { throw AgentError(description: "its size \(file.size) is not a size") }
         guard let existing = Descriptor(taking: System.openBeneath(root, path, O_RDWR | O_NOFOLLOW | O_NONBLOCK)) else {
@@ -61,6 +65,9 @@ struct FileCatchUp {
         guard let status = System.status(existing.number), status.st_mode & S_IFMT == S_IFREG else {
             throw AgentError(description: "it is no regular file now")
         }
+        guard file.isHeld || !isNewerThanCrash(status) else {
+            throw AgentError(description: "the new system has written to it, and it stays as it is")
+        }
         if UInt64(status.st_ino) == file.inode {
             try write(file, to: existing, isNew: false)
             files += 1
@@ -71,12 +78,14 @@ struct FileCatchUp {
         guard isComplete(file) else {
             throw AgentError(description: "it is another file now (inode \(status.st_ino), \(file.inode) before)")
         }
-        try setAside(RecoveryManifest.Removed(path: file.path, inode: nil), root)
+        try setAside(RecoveryManifest.Removed(path: file.path, inode: nil), root, keepsNewer: false)
         try create(file, at: path, root)
     }
 
     /// Makes a file that is not there, and the directories above it.
-    private mutating func create(_ file: RecoveryManifest.File, at path: String, _ root: borrowing Descriptor) throws(AgentError) {
+    private mutating func create(_ file: RecoveryManifest.File, at path: String, _ root: borrowing Descriptor)
+        throws(AgentError)
+    {
         let directory = parent(of: file.path)
         try makeDirectories(directory)
         guard let new = Descriptor(taking: System.openBeneath(root, path, O_RDWR | O_CREAT | O_EXCL, 0o600)) else {
@@ -150,7 +159,9 @@ struct FileCatchUp {
     }
 
     /// Moves a file that the dead processes had removed, and that is back, out of the way; nothing is ever deleted.
-    private func setAside(_ entry: RecoveryManifest.Removed, _ root: borrowing Descriptor) throws(AgentError) {
+    private func setAside(
+        _ entry: RecoveryManifest.Removed, _ root: borrowing Descriptor, keepsNewer: Bool
+    ) throws(AgentError) {
         let path = try relative(entry.path)
         guard let file = Descriptor(taking: System.openBeneath(root, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)) else {
             // ENXIO: a socket.
@@ -158,8 +169,9 @@ struct FileCatchUp {
             throw systemError("it cannot be opened to set it aside")
         }
         guard let status = System.status(file.number), status.st_mode & S_IFMT == S_IFREG else { return }
-        // Another file of that name is none of ours.
+        // Another file of that name is none of ours, nor is one that the new system made.
         if let inode = entry.inode, UInt64(status.st_ino) != inode { return }
+        if keepsNewer, isNewerThanCrash(status) { return }
         let directory = "/var/lib/xenpr/set-aside/\(recovery)"
         try makeDirectories(directory, mode: 0o700)
         let target = directory + "/" + path.split(separator: "/").joined(separator: "%")
@@ -186,7 +198,7 @@ struct FileCatchUp {
     }
 
     /// An absolute path without its leading slash; refuses one that could lead elsewhere than it says.
-    private func relative(_ path: String) throws(AgentError) -> String {
+    func relative(_ path: String) throws(AgentError) -> String {
         guard path.utf8.first == UInt8(ascii: "/"), path.utf8.count > 1, path.utf8.count < 4096, !path.utf8.contains(0) else {
             throw AgentError(description: "its path is not absolute")
         }

@@ -8,6 +8,8 @@ struct RecoveryManifest {
     let id: String
     /// 0 when it is unknown.
     let largestPID: Int32
+    /// Seconds since the epoch, by the dead kernel's clock; nil: not known.
+    let crashedAt: Int64?
     let groups: [Group]
     let files: [File]
     let removed: [Removed]
@@ -38,6 +40,8 @@ struct RecoveryManifest {
         /// Relative to the volume.
         let content: String?
         let extents: [Extent]
+        /// A process that is restored has it open, so it must be as it was whatever happened to it since.
+        let isHeld: Bool
     }
 
     struct Extent {
@@ -72,6 +76,7 @@ struct RecoveryManifest {
         }
         self.id = name.description
         largestPID = Int32(clamping: json["largest_pid"]?.integerValue ?? 0)
+        crashedAt = json["crashed_at"]?.numberValue.flatMap { $0 > 0 && $0 < 1e12 ? Int64($0) : nil }
         var groups: [Group] = []
         for value in json["groups"]?.arrayValue ?? [] { groups.append(try Group(value)) }
         self.groups = groups
@@ -123,5 +128,6 @@ extension RecoveryManifest.File {
             extents.append(RecoveryManifest.Extent(fileOffset: numbers[0], length: numbers[1], contentOffset: numbers[2]))
         }
         self.extents = extents
+        isHeld = json["held"]?.boolValue ?? true
     }
 }

@@ -33,7 +33,7 @@ struct RestoreCommand {
 
         var report = RestoreReport(id: manifest.id)
         report.measure("files") { report in
-            var catchUp = FileCatchUp(volume: directory, recovery: manifest.id)
+            var catchUp = FileCatchUp(volume: directory, recovery: manifest.id, crashedAt: manifest.crashedAt)
             catchUp.apply(files: manifest.files, removed: manifest.removed)
             report.files = catchUp.problems
             printError("files: \(catchUp.files) caught up, \(catchUp.bytes) bytes, \(catchUp.problems.count) with a problem")
