@@ -4,7 +4,8 @@ import Testing
 
 @Suite struct PlainJSONTests {
     static let accepted: [String] = [
-        "null", "true", "false", "0", "-1", "9223372036854775807", "1.5", "-0.25", "1e3", #""""#, #""a\n\"\\\u0001é😀""#, "[]",
+        "null", "true", "false", "0", "-1", "9223372036854775807", "1.5", "-0.25", "1.5e300", #""""#, #""a\n\"\\\u0001é😀""#,
+        "[]",
         "{}",
         #"[1,[2,[3,{}]],null]"#,
         #"{"schema":"xenpr.recovery/1","groups":[{"name":"counter","bytes":4096,"seconds":0.5}],"x":null}"#,
@@ -73,7 +74,7 @@ import Testing
         #expect(JSONValue(Double.infinity).text() == "null")
         #expect(try JSONValue(parsing: "1.0").integerValue == 1)
         #expect(try JSONValue(parsing: "1.5").integerValue == nil)
-        #expect(try JSONValue(parsing: "18446744073709551615").numberValue == 18446744073709551615)
+        #expect(try JSONValue(parsing: "18446744073709551615").numberValue == 0x1p64)
     }
 
     @Test func prettyForm() {

@@ -1,0 +1,182 @@
+import ProcessModel
+
+/// `file_entry` of images/fdinfo.proto for each kind of open file. The socket kinds are in SocketImage.
+enum FileImage {
+    /// `fd_types`.
+    enum EntryType: UInt32 {
+        case regular = 1
+        case pipe = 2
+        case fifo = 3
+        case inetSocket = 4
+        case unixSocket = 5
+        case eventfd = 6
+        case epoll = 7
+        case signalfd = 9
+        case timerfd = 17
+        case memfd = 18
+    }
+
+    static func entry(_ type: EntryType, id: UInt32, field: UInt32, _ payload: ProtobufMessage) -> ProtobufMessage {
+        ProtobufMessage { entry in
+            entry.unsigned(1, type.rawValue)
+            entry.unsigned(2, id)
+            entry.message(field, payload)
+        }
+    }
+
+    /// Flags that mean something to `open` and F_SETFL again: without O_CREAT, O_EXCL, O_TRUNC, O_CLOEXEC (the descriptor's own) and the
+    /// kernel's FMODE_EXEC (0x20).
+    static func reopenFlags(_ flags: UInt32) -> UInt32 {
+        flags & ~(0o100 | 0o200 | 0o1000 | 0o2000000 | 0x20)
+    }
+
+    /// A position that CRIU does not seek to.
+    static let noPosition = UInt64.max
+
+    /// `reg_file_entry`: regular files, directories, and the character devices that are as good as new.
+    static func regular(id: UInt32, node: FileNode, flags: UInt32, position: UInt64, owner: FileOwner, checksSize: Bool)
+        -> ProtobufMessage
+    {
+        entry(
+            .regular, id: id, field: 3,
+            ProtobufMessage { file in
+                file.unsigned(1, id)
+                file.unsigned(2, reopenFlags(flags))
+                file.unsigned(3, position)
+                file.message(5, fileOwner(owner))
+                file.data(6, node.path.bytes)
+                if node.type == .regular, checksSize, !node.isDeleted { file.unsigned(8, node.sizeBytes) }
+                if node.mode != 0, node.type == .regular || node.type == .directory, !node.isDeleted {
+                    file.unsigned(10, node.mode)
+                }
+            })
+    }
+
+    /// `fown_entry`.
+    static func fileOwner(_ owner: FileOwner) -> ProtobufMessage {
+        ProtobufMessage { entry in
+            entry.unsigned(1, owner.uid)
+            entry.unsigned(2, owner.effectiveUID)
+            entry.unsigned(3, owner.signal)
+            entry.unsigned(4, owner.pidType)
+            entry.unsigned(5, owner.pid)
+        }
+    }
+
+    static func pipe(id: UInt32, pipe: PipeID, file: OpenFile) -> ProtobufMessage {
+        entry(.pipe, id: id, field: 18, pipeMessage(id: id, pipe: pipe, file: file))
+    }
+
+    private static func pipeMessage(id: UInt32, pipe: PipeID, file: OpenFile) -> ProtobufMessage {
+        ProtobufMessage { entry in
+            entry.unsigned(1, id)
+            entry.unsigned(2, pipe.rawValue)
+            entry.unsigned(3, reopenFlags(file.flags))
+            entry.message(4, fileOwner(file.owner))
+        }
+    }
+
+    /// `fifo_entry`; its path is a regular file entry of the same id.
+    static func fifo(id: UInt32, pipe: PipeID) -> ProtobufMessage {
+        entry(
+            .fifo, id: id, field: 17,
+            ProtobufMessage { entry in
+                entry.unsigned(1, id)
+                entry.unsigned(2, pipe.rawValue)
+                entry.unsigned(3, id)
+            })
+    }
+
+    static func eventfd(id: UInt32, counter: UInt64, file: OpenFile) -> ProtobufMessage {
+        entry(
+            .eventfd, id: id, field: 8,
+            ProtobufMessage { entry in
+                entry.unsigned(1, id)
+                entry.unsigned(2, reopenFlags(file.flags))
+                entry.message(3, fileOwner(file.owner))
+                entry.unsigned(4, counter)
+            })
+    }
+
+    static func epoll(id: UInt32, targets: [EpollTarget], file: OpenFile) -> ProtobufMessage {
+        entry(
+            .epoll, id: id, field: 9,
+            ProtobufMessage { entry in
+                entry.unsigned(1, id)
+                entry.unsigned(2, reopenFlags(file.flags))
+                entry.message(3, fileOwner(file.owner))
+                for target in targets {
+                    entry.message(4) { registration in
+                        registration.unsigned(1, id)
+                        registration.unsigned(2, UInt32(bitPattern: target.descriptor))
+                        registration.unsigned(3, target.events)
+                        registration.unsigned(4, target.data)
+                    }
+                }
+            })
+    }
+
+    static func signalfd(id: UInt32, mask: UInt64, file: OpenFile) -> ProtobufMessage {
+        entry(
+            .signalfd, id: id, field: 10,
+            ProtobufMessage { entry in
+                entry.unsigned(1, id)
+                entry.unsigned(2, reopenFlags(file.flags))
+                entry.message(3, fileOwner(file.owner))
+                entry.unsigned(4, mask)
+            })
+    }
+
+    static func timerfd(id: UInt32, timer: TimerDescriptor, file: OpenFile) -> ProtobufMessage {
+        entry(
+            .timerfd, id: id, field: 12,
+            ProtobufMessage { entry in
+                entry.unsigned(1, id)
+                entry.unsigned(2, reopenFlags(file.flags))
+                entry.message(3, fileOwner(file.owner))
+                entry.unsigned(4, UInt32(bitPattern: timer.clock))
+                entry.unsigned(5, timer.ticks)
+                // TFD_TIMER_ABSTIME is left out: the times below count from the restore.
+                entry.unsigned(6, timer.settimeFlags & ~1)
+                entry.unsigned(7, timer.remainingNanoseconds / 1_000_000_000)
+                entry.unsigned(8, timer.remainingNanoseconds % 1_000_000_000)
+                entry.unsigned(9, timer.intervalNanoseconds / 1_000_000_000)
+                entry.unsigned(10, timer.intervalNanoseconds % 1_000_000_000)
+            })
+    }
+
+    static func memfd(id: UInt32, memory: SharedMemoryID, file: OpenFile) -> ProtobufMessage {
+        entry(
+            .memfd, id: id, field: 20,
+            ProtobufMessage { entry in
+                entry.unsigned(1, id)
+                entry.unsigned(2, reopenFlags(file.flags))
+                entry.unsigned(3, file.position)
+                entry.message(4, fileOwner(file.owner))
+                entry.unsigned(5, memory.rawValue)
+            })
+    }
+
+    /// `memfd_inode_entry` of images/memfd.proto.
+    static func memfdInode(_ id: SharedMemoryID, _ memory: SharedMemory, _ memfd: SharedMemory.Memfd) -> ProtobufMessage {
+        ProtobufMessage { entry in
+            entry.data(1, memfd.name.bytes)
+            entry.unsigned(2, memfd.uid)
+            entry.unsigned(3, memfd.gid)
+            entry.unsigned(4, memory.sizeBytes)
+            entry.unsigned(5, id.rawValue)
+            entry.unsigned(6, memfd.seals)
+            entry.unsigned(7, UInt64(id.rawValue))
+        }
+    }
+
+    /// `fdinfo_entry`; `type` is that of the file's entry.
+    static func descriptor(_ descriptor: Descriptor, file: UInt32, type: EntryType) -> ProtobufMessage {
+        ProtobufMessage { entry in
+            entry.unsigned(1, file)
+            entry.unsigned(2, UInt32(descriptor.closesOnExec ? 1 : 0))
+            entry.unsigned(3, type.rawValue)
+            entry.unsigned(4, UInt32(bitPattern: descriptor.number))
+        }
+    }
+}

@@ -1,0 +1,163 @@
+import ProcessModel
+
+/// The files image of a group: entries, their identifiers, and what the descriptor tables point at.
+struct FileTable: Sendable {
+    /// A file whose name was removed and whose contents travel in the checkpoint.
+    struct Ghost: Sendable {
+        var entry: UInt32
+        var node: FileNode
+    }
+
+    private(set) var entries: [ProtobufMessage] = []
+    private(set) var ghosts: [Ghost] = []
+    private(set) var types: [UInt32: FileImage.EntryType] = [:]
+    private(set) var queues: [(socket: UnixSocket, receiver: UInt32)] = []
+    /// Judgement of each file that is held or mapped.
+    private(set) var assessments: [FileID: FileAssessment] = [:]
+
+    private let group: ProtectedGroup
+    private let assessor: FileAssessor
+    private let held: Set<FileID>
+    private var nextID: UInt32
+    private var null: UInt32?
+    private var paths: [KernelString: UInt32] = [:]
+    private var ghostsByInode: [String: UInt32] = [:]
+    private var added: Set<FileID> = []
+
+    /// - Parameter held: files that descriptors lead to. Only they may stand in the image beside mapped files: CRIU trips over a pipe
+    ///   or socket that nobody holds.
+    init(_ group: ProtectedGroup, held: Set<FileID>) {
+        self.group = group
+        self.held = held
+        assessor = FileAssessor(group, held: held)
+        nextID = (group.openFiles.keys.map(\.rawValue).max() ?? 0) &+ 1
+        for id in held.sorted() {
+            guard let file = group.openFiles[id] else {
+                assessments[id] = .refused("an open file that could not be read")
+                continue
+            }
+            let assessment = assessor.assess(file)
+            assessments[id] = assessment
+            if assessment.treatment == .asItWas { add(file, id: id) }
+        }
+    }
+
+    /// The entry that a descriptor leads to, and its type.
+    mutating func descriptorTarget(_ id: FileID) -> (entry: UInt32, type: FileImage.EntryType) {
+        if assessments[id]?.treatment == .asItWas, let type = types[id.rawValue] { return (id.rawValue, type) }
+        return (nullDevice(), .regular)
+    }
+
+    /// Adds a file that is only mapped or is an executable.
+    mutating func addMapped(_ id: FileID) {
+        guard !added.contains(id), assessments[id] == nil, let file = group.openFiles[id] else { return }
+        switch file.kind {
+        case .path, .memfd:
+            assessments[id] = .full
+            add(file, id: id)
+        default: assessments[id] = .refused("a mapping of something that is no file")
+        }
+    }
+
+    /// The entry for a directory that a process has as its root or works in.
+    mutating func directory(_ node: FileNode) -> UInt32 {
+        if let known = paths[node.path] { return known }
+        let id = takeID()
+        paths[node.path] = id
+        types[id] = .regular
+        // O_PATH is how CRIU itself writes them down: O_RDONLY is enough to go there.
+        entries.append(FileImage.regular(id: id, node: node, flags: 0, position: 0, owner: FileOwner(), checksSize: false))
+        return id
+    }
+
+    private mutating func takeID() -> UInt32 {
+        defer { nextID &+= 1 }
+        return nextID
+    }
+
+    private mutating func nullDevice() -> UInt32 {
+        if let null { return null }
+        let id = takeID()
+        null = id
+        types[id] = .regular
+        let node = FileNode(path: "/dev/null", type: .characterDevice(major: 1, minor: 3), mode: 0)
+        // O_RDWR
+        entries.append(
+            FileImage.regular(
+                id: id, node: node, flags: 2, position: FileImage.noPosition, owner: FileOwner(), checksSize: false))
+        return id
+    }
+
+    private mutating func append(_ id: FileID, _ type: FileImage.EntryType, _ entry: ProtobufMessage) {
+        types[id.rawValue] = type
+        entries.append(entry)
+    }
+
+    private mutating func add(_ file: OpenFile, id: FileID) {
+        guard added.insert(id).inserted else { return }
+        let raw = id.rawValue
+        switch file.kind {
+        case .path(let node): addPath(node, file: file, id: id)
+        case .pipe(let pipe): append(id, .pipe, FileImage.pipe(id: raw, pipe: pipe, file: file))
+        case .fifo(let node, let pipe):
+            entries.append(
+                FileImage.regular(id: raw, node: node, flags: file.flags, position: 0, owner: file.owner, checksSize: false))
+            append(id, .fifo, FileImage.fifo(id: raw, pipe: pipe))
+        case .eventfd(let counter, _): append(id, .eventfd, FileImage.eventfd(id: raw, counter: counter, file: file))
+        case .epoll(let targets): append(id, .epoll, FileImage.epoll(id: raw, targets: restorable(targets, of: id), file: file))
+        case .timerfd(let timer): append(id, .timerfd, FileImage.timerfd(id: raw, timer: timer, file: file))
+        case .signalfd(let mask): append(id, .signalfd, FileImage.signalfd(id: raw, mask: mask, file: file))
+        case .memfd(let memory): append(id, .memfd, FileImage.memfd(id: raw, memory: memory, file: file))
+        case .unixSocket(let socket):
+            append(
+                id, .unixSocket,
+                SocketImage.unix(
+                    id: raw, socket: socket, file: file, peer: assessor.peer(of: socket), keepsName: assessor.keepsName(socket))
+            )
+            if assessor.peer(of: socket) != nil { queues.append((socket, raw)) }
+        case .inetSocket(let socket): append(id, .inetSocket, SocketImage.inet(id: raw, socket: socket, file: file))
+        case .terminal, .unsupported: break
+        }
+    }
+
+    private mutating func addPath(_ node: FileNode, file: OpenFile, id: FileID) {
+        var position = file.position
+        if case .characterDevice = node.type { position = FileImage.noPosition }
+        // A file that others may go on writing has no size to insist on; the file catch-up gives it the one it had.
+        append(
+            id, .regular,
+            FileImage.regular(
+                id: id.rawValue, node: node, flags: file.flags, position: position, owner: file.owner,
+                checksSize: !held.contains(id) || file.flags & 3 == 0))
+        guard node.isDeleted, node.type == .regular else { return }
+        // All descriptions of one inode lead to one ghost.
+        let key = "\(node.device):\(node.inode)"
+        if ghostsByInode[key] == nil { ghostsByInode[key] = id.rawValue }
+        ghosts.append(Ghost(entry: id.rawValue, node: node))
+    }
+
+    /// The ghost file's number for an entry: that of the first entry of the same inode.
+    func ghostNumber(_ ghost: Ghost) -> UInt32 {
+        ghostsByInode["\(ghost.node.device):\(ghost.node.inode)"] ?? ghost.entry
+    }
+
+    /// CRIU registers targets by descriptor number in the process that opens the epoll instance, so only those can stay that lead there to the same file.
+    private mutating func restorable(_ targets: [EpollTarget], of id: FileID) -> [EpollTarget] {
+        let holder = group.processes.sorted { $0.pid < $1.pid }.first { process in
+            guard let table = process.descriptorTable.flatMap({ group.descriptorTables[$0] }) else { return false }
+            return table.descriptors.contains { $0.file == id }
+        }
+        let table = holder?.descriptorTable.flatMap { group.descriptorTables[$0] }
+        let kept = targets.filter { target in
+            guard let file = target.file, let open = group.openFiles[file], assessor.assess(open).treatment == .asItWas else {
+                return false
+            }
+            return table?.descriptors.contains { $0.number == target.descriptor && $0.file == file } ?? false
+        }
+        if kept.count < targets.count {
+            assessments[id] = .degraded(
+                "\(targets.count - kept.count) registrations of an epoll instance are lost with what they watched")
+        }
+        return kept
+    }
+}

@@ -1,0 +1,86 @@
+import GuestMemory
+import ProcessModel
+
+/// Everything about a group's checkpoint that can be known before its first page is read: the tree, the files, each process's continuation, and the verdicts.
+struct GroupPlan: Sendable {
+    let group: ProtectedGroup
+    let tree: ProcessTree
+    let processes: [ProcessPlan]
+    private(set) var files: FileTable
+    /// Of the group as a whole.
+    let obstacles: [Obstacle]
+
+    init(_ group: ProtectedGroup) {
+        self.group = group
+        let tree = ProcessTree(group.processes)
+        var held: Set<FileID> = []
+        for process in tree.ordered {
+            guard let table = process.descriptorTable.flatMap({ group.descriptorTables[$0] }) else { continue }
+            for descriptor in table.descriptors { held.insert(descriptor.file) }
+        }
+        var files = FileTable(group, held: held)
+        for space in group.addressSpaces.values.sorted(by: { $0.startCode < $1.startCode }) {
+            if let executable = space.executable { files.addMapped(executable) }
+            for mapping in space.mappings { if let file = mapping.kind.file { files.addMapped(file) } }
+        }
+        processes = tree.ordered.map { process in
+            var plan = ProcessPlan(process, in: group)
+            plan.obstacles += Self.fileObstacles(of: process, in: group, files: files)
+            plan.obstacles += (group.obstacles + tree.obstacles).filter { $0.pid == process.pid }
+            return plan
+        }
+        self.tree = tree
+        self.files = files
+        let known = Set(tree.ordered.map(\.pid))
+        obstacles = (group.obstacles + tree.obstacles).filter { $0.pid.map { !known.contains($0) } ?? true }
+    }
+
+    var verdict: Verdict {
+        max(processes.map(\.verdict).max() ?? .refused, obstacles.map(\.verdict).max() ?? .full)
+    }
+
+    private static func fileObstacles(of process: DeadProcess, in group: ProtectedGroup, files: FileTable) -> [Obstacle] {
+        var numbers: [FileID: [Int32]] = [:]
+        for descriptor in process.descriptorTable.flatMap({ group.descriptorTables[$0] })?.descriptors ?? [] {
+            numbers[descriptor.file, default: []].append(descriptor.number)
+        }
+        let space = process.addressSpace.flatMap { group.addressSpaces[$0] }
+        for file in (space?.mappings.compactMap(\.kind.file) ?? []) + [space?.executable].compactMap({ $0 })
+        where numbers[file] == nil {
+            numbers[file] = []
+        }
+        var result: [Obstacle] = []
+        for (file, descriptors) in numbers.sorted(by: { $0.key < $1.key }) {
+            guard let assessment = files.assessments[file] else {
+                result.append(Obstacle(.refused, pid: process.pid, reason: "a mapped file could not be read"))
+                continue
+            }
+            guard let severity = assessment.severity else { continue }
+            let place = descriptors.isEmpty ? "" : "descriptor \(descriptors.map(String.init).joined(separator: ", ")): "
+            result.append(Obstacle(severity, pid: process.pid, reason: place + assessment.reason))
+        }
+        return result
+    }
+
+    /// The files image is complete only after the directories and descriptors were asked for.
+    mutating func directory(_ node: FileNode) -> UInt32 { files.directory(node) }
+
+    mutating func descriptorTarget(_ file: FileID) -> (entry: UInt32, type: FileImage.EntryType) {
+        files.descriptorTarget(file)
+    }
+}
+
+extension Mapping.Kind {
+    /// The open file behind a mapping.
+    var file: FileID? {
+        switch self {
+        case .privateFile(let file), .sharedFile(let file), .memfd(let file, _): file
+        default: nil
+        }
+    }
+
+    /// The shared memory behind an anonymous mapping.
+    var sharedMemory: SharedMemoryID? {
+        if case .sharedAnonymous(let memory) = self { memory } else { nil }
+    }
+}

@@ -1,0 +1,300 @@
+import GuestMemory
+import ProcessModel
+
+/// Writes the image files of one group that is not refused.
+struct GroupWriter<Supply: PageSupply & ~Copyable> {
+    private var plan: GroupPlan
+    private let directory: OutputDirectory
+    private var nextPagesNumber: UInt32 = 1
+    private(set) var bytes: UInt64 = 0
+    private(set) var pages: UInt64 = 0
+    /// Bytes of page contents by process.
+    private(set) var memoryBytes: [Int32: UInt64] = [:]
+    /// What turned out while writing.
+    private(set) var obstacles: [Obstacle] = []
+
+    init(_ plan: GroupPlan, into directory: OutputDirectory) {
+        self.plan = plan
+        self.directory = directory
+    }
+
+    mutating func write(pages supply: inout Supply) throws(CheckpointError) {
+        let cgroups = CgroupImage(plan.tree.ordered)
+        for process in plan.processes {
+            try write(process, cgroupSet: cgroups.set(of: process.process), pages: &supply)
+        }
+        try writeDescriptorTables()
+        try writeSharedMemory(pages: &supply)
+        try writeQueues()
+        try writeGhosts(pages: &supply)
+        try write(.files, "files", plan.files.entries)
+        try write(.processTree, "pstree", plan.tree.messages())
+        try write(.cgroups, "cgroup", [cgroups.message()])
+        try write(.timeNamespace, "timens-0", [Self.clocks(plan.group.clocks)])
+        try write(
+            .inventory, "inventory",
+            [
+                ProtobufMessage { entry in
+                    // CRTOOLS_IMAGES_V1_1
+                    entry.unsigned(1, UInt32(2))
+                    entry.flag(2, true)
+                    entry.message(3, KernelObjectIDs.root)
+                    entry.flag(4, true)
+                    entry.unsigned(5, CgroupImage.rootSet)
+                    entry.unsigned(6, UInt32(0))
+                }
+            ])
+        try directory.finish()
+    }
+
+    private mutating func write(_ kind: ImageKind, _ name: String, _ messages: [ProtobufMessage]) throws(CheckpointError) {
+        var image = try ImageWriter(kind, name: name, in: directory)
+        for message in messages { try image.append(message) }
+        bytes &+= try image.finish()
+    }
+
+    /// `timens_entry` of images/timens.proto.
+    private static func clocks(_ clocks: GuestClocks) -> ProtobufMessage {
+        ProtobufMessage { entry in
+            for (field, nanoseconds) in [(UInt32(1), clocks.monotonicNanoseconds), (2, clocks.boottimeNanoseconds)] {
+                entry.message(field) { time in
+                    time.unsigned(1, nanoseconds / 1_000_000_000)
+                    time.unsigned(2, nanoseconds % 1_000_000_000)
+                }
+            }
+        }
+    }
+
+    private mutating func write(_ plan: ProcessPlan, cgroupSet: UInt32, pages supply: inout Supply) throws(CheckpointError) {
+        let process = plan.process
+        let pid = process.pid
+        if case .zombie(let exitCode) = process.state {
+            try write(.core, "core-\(pid)", [CoreImage.zombieMessage(of: process, exitCode: exitCode)])
+            return
+        }
+        guard let spaceID = process.addressSpace, let original = self.plan.group.addressSpaces[spaceID],
+            let context = process.filesystemContext.flatMap({ self.plan.group.filesystemContexts[$0] }),
+            let actions = process.signalActions.flatMap({ self.plan.group.signalActions[$0] })
+        else { throw .model("process \(pid) names what its group does not have") }
+        let identifiers = KernelObjectIDs.message(of: process)
+        for (thread, restarted) in zip(process.threads, plan.threads) {
+            let core = CoreImage(registers: restarted.registers, thread: thread)
+            let message =
+                thread.tid == pid
+                ? core.leaderMessage(of: process, actions: actions, identifiers: identifiers, cgroupSet: cgroupSet)
+                : core.message()
+            try write(.core, "core-\(thread.tid)", [message])
+        }
+        try write(.identifiers, "ids-\(pid)", [identifiers])
+        let workingDirectory = self.plan.directory(context.workingDirectory)
+        let root = self.plan.directory(context.root)
+        try write(
+            .filesystem, "fs-\(pid)",
+            [
+                ProtobufMessage { entry in
+                    entry.unsigned(1, workingDirectory)
+                    entry.unsigned(2, root)
+                    entry.unsigned(3, context.umask)
+                }
+            ])
+        let space = plan.addressSpace(original)
+        let files = self.plan.group.openFiles
+        let memory = MemoryImage.message(
+            space, executable: space.executable?.rawValue ?? 0, files: { $0.rawValue }, openFlags: { files[$0]?.flags ?? 0 })
+        try write(.memory, "mm-\(pid)", [memory])
+        let totals = try writePages(of: spaceID, space, plan: plan, supply: &supply)
+        memoryBytes[pid] = totals.pages &* UInt64(FrameNumber.size)
+    }
+
+    private mutating func pagesNumber() -> UInt32 {
+        defer { nextPagesNumber &+= 1 }
+        return nextPagesNumber
+    }
+
+    private mutating func writePages(
+        of id: AddressSpaceID, _ space: AddressSpace, plan: ProcessPlan, supply: inout Supply
+    ) throws(CheckpointError) -> PagesWriter.Totals {
+        var writer = try PagesWriter(mapName: "pagemap-\(plan.process.pid)", pagesNumber: pagesNumber(), in: directory)
+        let ranges = space.mappings.filter { MemoryImage.holdsPages($0.kind) }.map { $0.start.rawValue..<$0.end.rawValue }
+        var selector = PageSelector(ranges: ranges, stub: plan.stub, patches: plan.patches)
+        var batches = BatchCursor(.addressSpace(id))
+        while let runs = try batches.next(from: &supply) {
+            for segment in try selector.select(runs) { try Self.write(segment, to: &writer, supply: &supply) }
+        }
+        for segment in selector.finish() { try Self.write(segment, to: &writer, supply: &supply) }
+        if selector.strayPages > 0 {
+            obstacles.append(
+                Obstacle(
+                    .degraded, pid: plan.process.pid,
+                    reason: "\(selector.strayPages) pages lay outside every mapping that holds pages and are left out"))
+        }
+        return try finish(writer)
+    }
+
+    private mutating func finish(_ writer: consuming PagesWriter) throws(CheckpointError) -> PagesWriter.Totals {
+        let totals = try writer.finish()
+        bytes &+= totals.bytes
+        pages &+= totals.pages
+        return totals
+    }
+
+    private static func write(_ segment: PageSelector.Segment, to writer: inout PagesWriter, supply: inout Supply)
+        throws(CheckpointError)
+    {
+        switch segment {
+        case .lent(let run): try writer.append([run], from: &supply)
+        case .own(let address, let bytes): try writer.append(bytes, at: address)
+        case .patched(let address, let frame, let patches):
+            var page = try supply.copy(frame)
+            PageSelector.apply(patches, to: &page)
+            try writer.append(page, at: address)
+        }
+    }
+
+    private mutating func writeDescriptorTables() throws(CheckpointError) {
+        var done: Set<DescriptorTableID> = []
+        for process in plan.tree.ordered {
+            guard let id = process.descriptorTable, done.insert(id).inserted, let table = plan.group.descriptorTables[id] else {
+                continue
+            }
+            var entries: [ProtobufMessage] = []
+            for descriptor in table.descriptors {
+                let target = plan.descriptorTarget(descriptor.file)
+                entries.append(FileImage.descriptor(descriptor, file: target.entry, type: target.type))
+            }
+            try write(.descriptors, "fdinfo-\(id)", entries)
+        }
+    }
+
+    private mutating func writeSharedMemory(pages supply: inout Supply) throws(CheckpointError) {
+        var needed: Set<SharedMemoryID> = []
+        for process in plan.tree.ordered {
+            for mapping in process.addressSpace.flatMap({ plan.group.addressSpaces[$0] })?.mappings ?? [] {
+                if let memory = mapping.kind.sharedMemory { needed.insert(memory) }
+            }
+        }
+        var inodes: [ProtobufMessage] = []
+        for (id, file) in plan.group.openFiles.sorted(by: { $0.key < $1.key }) {
+            guard case .memfd(let memoryID) = file.kind, plan.files.types[id.rawValue] == .memfd else { continue }
+            guard let memory = plan.group.sharedMemory[memoryID], let memfd = memory.memfd else {
+                throw .model("a memfd has no contents")
+            }
+            if needed.insert(memoryID).inserted { inodes.append(FileImage.memfdInode(memoryID, memory, memfd)) }
+        }
+        if !inodes.isEmpty { try write(.memfdInodes, "memfd", inodes) }
+        for id in needed.sorted() {
+            guard let memory = plan.group.sharedMemory[id] else { throw .model("shared memory \(id) could not be read") }
+            var writer = try PagesWriter(mapName: "pagemap-shmem-\(id)", pagesNumber: pagesNumber(), in: directory)
+            let size = (memory.sizeBytes.addingReportingOverflow(4095).partialValue) & ~4095
+            var selector = PageSelector(ranges: size == 0 ? [] : [0..<size], stub: nil, patches: [])
+            var batches = BatchCursor(.sharedMemory(id))
+            while let runs = try batches.next(from: &supply) {
+                for segment in try selector.select(runs) { try Self.write(segment, to: &writer, supply: &supply) }
+            }
+            _ = try finish(writer)
+        }
+    }
+
+    private mutating func writeQueues() throws(CheckpointError) {
+        try writePipes(.pipeData, "pipes-data", type: .pipe)
+        try writePipes(.fifoData, "fifo-data", type: .fifo)
+        guard plan.files.queues.contains(where: { !$0.socket.receiveQueue.isEmpty }) else { return }
+        var image = try ImageWriter(.socketQueues, name: "sk-queues", in: directory)
+        for (socket, receiver) in plan.files.queues {
+            for message in socket.receiveQueue {
+                try image.append(SocketImage.queued(message, receiver: receiver))
+                try image.append(payload: message.bytes)
+            }
+        }
+        bytes &+= try image.finish()
+    }
+
+    /// `pipe_data_entry` and bytes for each pipe, also an empty one: the entry carries its capacity.
+    private mutating func writePipes(_ kind: ImageKind, _ name: String, type: FileImage.EntryType) throws(CheckpointError) {
+        var pipes: Set<PipeID> = []
+        for (id, file) in plan.group.openFiles where plan.files.types[id.rawValue] == type {
+            switch file.kind {
+            case .pipe(let pipe), .fifo(_, let pipe): pipes.insert(pipe)
+            default: break
+            }
+        }
+        guard !pipes.isEmpty else { return }
+        var image = try ImageWriter(kind, name: name, in: directory)
+        for id in pipes.sorted() {
+            guard let pipe = plan.group.pipes[id] else { throw .model("pipe \(id) could not be read") }
+            try image.append(
+                ProtobufMessage { entry in
+                    entry.unsigned(1, id.rawValue)
+                    entry.unsigned(2, UInt32(clamping: pipe.queuedBytes.count))
+                    if pipe.capacityBytes > 0 { entry.unsigned(3, pipe.capacityBytes) }
+                })
+            try image.append(payload: pipe.queuedBytes)
+        }
+        bytes &+= try image.finish()
+    }
+
+    /// `remap_file_path_entry`, `ghost_file_entry` and the contents of files whose names were removed.
+    private mutating func writeGhosts(pages supply: inout Supply) throws(CheckpointError) {
+        let ghosts = plan.files.ghosts
+        guard !ghosts.isEmpty else { return }
+        try write(
+            .fileRemaps, "remap-fpath",
+            ghosts.map { ghost in
+                ProtobufMessage { entry in
+                    entry.unsigned(1, ghost.entry)
+                    entry.unsigned(2, plan.files.ghostNumber(ghost))
+                    // REMAP_TYPE GHOST
+                    entry.unsigned(3, UInt32(1))
+                }
+            })
+        for ghost in ghosts where plan.files.ghostNumber(ghost) == ghost.entry { try writeGhost(ghost, supply: &supply) }
+    }
+
+    private mutating func writeGhost(_ ghost: FileTable.Ghost, supply: inout Supply) throws(CheckpointError) {
+        let name = "ghost-file-" + String(ghost.entry, radix: 16)
+        var image = try ImageWriter(.ghostFile, name: name, in: directory)
+        try image.append(
+            ProtobufMessage { entry in
+                entry.unsigned(1, ghost.node.uid)
+                entry.unsigned(2, ghost.node.gid)
+                entry.unsigned(3, ghost.node.mode)
+                entry.unsigned(4, UInt32(truncatingIfNeeded: ghost.node.device))
+                entry.unsigned(5, ghost.node.inode)
+                entry.flag(9, true)
+                entry.unsigned(10, ghost.node.sizeBytes)
+            })
+        var batches = BatchCursor(.deletedFile(device: ghost.node.device, inode: ghost.node.inode))
+        var cached: UInt64 = 0
+        while let runs = try batches.next(from: &supply) {
+            for run in runs where run.address.rawValue < ghost.node.sizeBytes {
+                cached &+= UInt64(run.count)
+                try writeChunk(run, size: ghost.node.sizeBytes, to: &image, supply: &supply)
+            }
+        }
+        if cached < ghost.node.sizeBytes / 4096 {
+            obstacles.append(
+                Obstacle(
+                    .degraded, pid: nil, reason: "parts of removed file \(ghost.node.path) were not in memory and read as zeros"
+                ))
+        }
+        bytes &+= try image.finish()
+    }
+
+    /// `ghost_chunk_entry` and its bytes, cut at the file's end.
+    private func writeChunk(_ run: PageRun, size: UInt64, to image: inout ImageWriter, supply: inout Supply)
+        throws(CheckpointError)
+    {
+        for index in 0..<UInt64(run.count) {
+            let offset = run.address.rawValue &+ index &* UInt64(FrameNumber.size)
+            guard offset < size else { return }
+            let page = try supply.copy(FrameNumber(rawValue: run.frame.rawValue &+ index))
+            let length = min(UInt64(page.count), size - offset)
+            try image.append(
+                ProtobufMessage { entry in
+                    entry.unsigned(1, length)
+                    entry.unsigned(2, offset)
+                })
+            try image.append(payload: Array(page.prefix(Int(length))))
+        }
+    }
+}

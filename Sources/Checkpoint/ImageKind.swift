@@ -1,0 +1,44 @@
+/// The kinds of image files that CRIU reads, with their magic numbers (criu/include/magic.h) and names (criu/image-desc.c), both of 3.17.1
+/// and unchanged in 4.2.
+enum ImageKind: UInt32, Sendable, CaseIterable {
+    case inventory = 0x5831_3116
+    case processTree = 0x5027_3030
+    case identifiers = 0x5443_2030
+    case core = 0x5505_3847
+    case memory = 0x5749_2820
+    case filesystem = 0x5140_3912
+    case descriptors = 0x5621_3732
+    case files = 0x5630_3138
+    case pageMap = 0x5608_4025
+    case pipeData = 0x5645_3709
+    case fifoData = 0x5933_3054
+    case socketQueues = 0x5626_4026
+    case memfdInodes = 0x4845_3499
+    case fileRemaps = 0x5913_3954
+    case ghostFile = 0x5258_3605
+    case cgroups = 0x5938_3330
+    case timeNamespace = 0x4311_4433
+
+    /// IMG_COMMON_MAGIC, before the kind's own number in all files but the inventory.
+    static let commonMagic: UInt32 = 0x5456_4319
+
+    /// The bytes a file of this kind begins with.
+    var header: [UInt8] {
+        let words = self == .inventory ? [rawValue] : [Self.commonMagic, rawValue]
+        return words.flatMap { word in (0..<4).map { UInt8(truncatingIfNeeded: word >> (8 * UInt32($0))) } }
+    }
+
+    /// The kind of a file that begins with these bytes, and the length of its header.
+    static func recognize(_ bytes: [UInt8]) -> (kind: ImageKind, headerLength: Int)? {
+        func word(_ offset: Int) -> UInt32? {
+            guard bytes.count >= offset + 4 else { return nil }
+            return (0..<4).reduce(0) { $0 | UInt32(bytes[offset + $1]) << (8 * UInt32($1)) }
+        }
+        guard let first = word(0) else { return nil }
+        if first == ImageKind.inventory.rawValue { return (.inventory, 4) }
+        guard first == commonMagic, let second = word(4), let kind = ImageKind(rawValue: second), kind != .inventory else {
+            return nil
+        }
+        return (kind, 8)
+    }
+}

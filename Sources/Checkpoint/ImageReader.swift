@@ -1,0 +1,48 @@
+/// An image file taken apart again: for tests, and for a look at what a checkpoint holds.
+struct ImageContents: Sendable {
+    struct Entry: Sendable {
+        var message: ProtobufFields
+        /// What follows the message of pipe data, socket queues and ghost files.
+        var payload: [UInt8]
+    }
+
+    var kind: ImageKind
+    var entries: [Entry]
+
+    /// Why a file is no image.
+    enum Problem: Error, Sendable, Equatable {
+        case unknownMagic
+        case truncated(offset: Int)
+        case damaged(ProtobufError)
+    }
+
+    init(parsing bytes: [UInt8]) throws(Problem) {
+        guard let (kind, headerLength) = ImageKind.recognize(bytes) else { throw .unknownMagic }
+        self.kind = kind
+        self.entries = []
+        var position = headerLength
+        while position < bytes.count {
+            guard bytes.count - position >= 4 else { throw .truncated(offset: position) }
+            let size = (0..<4).reduce(0) { $0 | Int(bytes[position + $1]) << (8 * $1) }
+            position += 4
+            guard size <= bytes.count - position else { throw .truncated(offset: position) }
+            let message: ProtobufFields
+            do { message = try ProtobufFields(parsing: Array(bytes[position..<position + size])) } catch {
+                throw .damaged(error)
+            }
+            position += size
+            let length = Self.payloadLength(kind, message, remaining: bytes.count - position)
+            guard length <= bytes.count - position else { throw .truncated(offset: position) }
+            entries.append(Entry(message: message, payload: Array(bytes[position..<position + length])))
+            position += length
+        }
+    }
+
+    private static func payloadLength(_ kind: ImageKind, _ message: ProtobufFields, remaining: Int) -> Int {
+        switch kind {
+        case .pipeData, .fifoData, .socketQueues: Int(clamping: message.number(2) ?? 0)
+        case .ghostFile: remaining
+        default: 0
+        }
+    }
+}

@@ -1,0 +1,31 @@
+import ProcessModel
+
+/// `task_kobj_ids_entry` of images/core.proto: what tasks share, and which namespaces they are in.
+///
+/// CRIU only compares these numbers. Namespaces must be those of the inventory's root, or it would make new ones.
+enum KernelObjectIDs {
+    private static let namespaces: [UInt32] = [1, 2, 3, 4, 5, 6]
+    /// Above what a reader numbers.
+    private static let outside: UInt32 = 0x7fff_0000
+
+    static func message(of process: DeadProcess) -> ProtobufMessage {
+        message(
+            memory: process.addressSpace?.rawValue ?? outside, files: process.descriptorTable?.rawValue ?? outside,
+            filesystem: process.filesystemContext?.rawValue ?? outside, signals: process.signalActions?.rawValue ?? outside)
+    }
+
+    /// The ids of CRIU's own process at the dump, which shares nothing with the group but the namespaces.
+    static var root: ProtobufMessage {
+        message(memory: outside + 1, files: outside + 1, filesystem: outside + 1, signals: outside + 1)
+    }
+
+    private static func message(memory: UInt32, files: UInt32, filesystem: UInt32, signals: UInt32) -> ProtobufMessage {
+        ProtobufMessage { entry in
+            entry.unsigned(1, memory)
+            entry.unsigned(2, files)
+            entry.unsigned(3, filesystem)
+            entry.unsigned(4, signals)
+            for (index, id) in namespaces.enumerated() { entry.unsigned(UInt32(5 + index), id) }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+import GuestMemory
+import ProcessModel
+
+/// `mm_entry` and `vma_entry` of images/mm.proto and vma.proto.
+enum MemoryImage {
+    /// Status bits of criu/include/image.h.
+    private enum Status {
+        static let regular: UInt32 = 1 << 0
+        static let vdso: UInt32 = 1 << 3
+        static let heap: UInt32 = 1 << 5
+        static let filePrivate: UInt32 = 1 << 6
+        static let fileShared: UInt32 = 1 << 7
+        static let anonymousShared: UInt32 = 1 << 8
+        static let anonymousPrivate: UInt32 = 1 << 9
+        static let vvar: UInt32 = 1 << 12
+        static let memfd: UInt32 = 1 << 14
+    }
+
+    /// MAP_* of mmap.
+    private enum MapFlag {
+        static let shared: UInt32 = 0x01
+        static let isPrivate: UInt32 = 0x02
+        static let anonymous: UInt32 = 0x20
+        static let growsDown: UInt32 = 0x100
+        static let locked: UInt32 = 0x2000
+        static let noReserve: UInt32 = 0x4000
+    }
+
+    /// AT_VECTOR_SIZE of CRIU on x86-64: longer vectors are refused by it.
+    private static let auxiliaryVectorLimit = 44
+
+    /// - Parameter executable: identifier of the executable's entry in the files image.
+    static func message(_ space: AddressSpace, executable: UInt32, files: (FileID) -> UInt32?, openFlags: (FileID) -> UInt32)
+        -> ProtobufMessage
+    {
+        let addresses = [
+            space.startCode, space.endCode, space.startData, space.endData, space.startStack, space.startBreak,
+            space.currentBreak,
+            space.argumentsStart, space.argumentsEnd, space.environmentStart, space.environmentEnd,
+        ]
+        return ProtobufMessage { entry in
+            for (index, address) in addresses.enumerated() { entry.unsigned(UInt32(index + 1), address.rawValue) }
+            entry.unsigned(12, executable)
+            entry.repeated(13, auxiliaryVector(space.auxiliaryVector))
+            for mapping in space.mappings {
+                if let area = area(mapping, files: files, openFlags: openFlags) { entry.message(14, area) }
+            }
+            entry.signed(15, space.dumpable)
+            if space.transparentHugePagesDisabled { entry.flag(17, true) }
+        }
+    }
+
+    /// Up to and with AT_NULL.
+    private static func auxiliaryVector(_ vector: [UInt64]) -> [UInt64] {
+        var result: [UInt64] = []
+        for index in stride(from: 0, to: min(vector.count, auxiliaryVectorLimit) - 1, by: 2) {
+            result += [vector[index], vector[index + 1]]
+            if vector[index] == 0 { break }
+        }
+        return result
+    }
+
+    /// Whether an address space's own pages of this mapping are saved.
+    static func holdsPages(_ kind: Mapping.Kind) -> Bool {
+        switch kind {
+        case .anonymous, .heap, .stack, .privateFile, .vdso, .memfd(_, isPrivate: true): true
+        case .sharedFile, .sharedAnonymous, .memfd, .systemVSharedMemory, .vvar, .kernelGate, .unsupported: false
+        }
+    }
+
+    /// `vma_entry`; nil for what nobody saves.
+    private static func area(_ mapping: Mapping, files: (FileID) -> UInt32?, openFlags: (FileID) -> UInt32) -> ProtobufMessage?
+    {
+        var status = Status.regular
+        var flags: UInt32
+        var object: UInt64 = 0
+        var fileFlags: UInt32?
+        var advice = mapping.adviceBits
+        switch mapping.kind {
+        case .anonymous, .stack, .heap:
+            status |= Status.anonymousPrivate | (mapping.kind == .heap ? Status.heap : 0)
+            flags = MapFlag.isPrivate | MapFlag.anonymous
+        case .privateFile(let file):
+            status |= Status.filePrivate
+            flags = MapFlag.isPrivate
+            object = UInt64(files(file) ?? 0)
+            fileFlags = openFlags(file) & 3
+        case .sharedFile(let file):
+            status |= Status.fileShared
+            flags = MapFlag.shared
+            object = UInt64(files(file) ?? 0)
+            fileFlags = openFlags(file) & 3
+        case .sharedAnonymous(let memory):
+            status |= Status.anonymousShared
+            flags = MapFlag.shared | MapFlag.anonymous
+            object = UInt64(memory.rawValue)
+        case .memfd(let file, let isPrivate):
+            status |= Status.memfd | (isPrivate ? Status.filePrivate : Status.fileShared)
+            flags = isPrivate ? MapFlag.isPrivate : MapFlag.shared
+            object = UInt64(files(file) ?? 0)
+            fileFlags = openFlags(file) & 3
+        case .vdso:
+            status |= Status.vdso | Status.anonymousPrivate
+            flags = MapFlag.isPrivate | MapFlag.anonymous
+        case .vvar:
+            status = 1 | Status.vvar | Status.anonymousPrivate
+            flags = MapFlag.isPrivate | MapFlag.anonymous
+            // MADV_DONTDUMP, as CRIU sees it on a live one.
+            advice |= 1 << 16
+        case .kernelGate, .systemVSharedMemory, .unsupported: return nil
+        }
+        if mapping.growsDown { flags |= MapFlag.growsDown }
+        if mapping.isLocked { flags |= MapFlag.locked }
+        if mapping.isNoReserve { flags |= MapFlag.noReserve }
+        return ProtobufMessage { entry in
+            entry.unsigned(1, mapping.start.rawValue)
+            entry.unsigned(2, mapping.end.rawValue)
+            entry.unsigned(3, isAnonymous(mapping.kind) ? 0 : mapping.offsetBytes)
+            entry.unsigned(4, object)
+            entry.unsigned(5, mapping.protection)
+            entry.unsigned(6, flags)
+            entry.unsigned(7, status)
+            entry.zigzag(8, Int64(-1))
+            if advice != 0 { entry.unsigned(9, advice) }
+            if let fileFlags { entry.unsigned(10, fileFlags) }
+        }
+    }
+
+    private static func isAnonymous(_ kind: Mapping.Kind) -> Bool {
+        switch kind {
+        case .anonymous, .heap, .stack, .vdso, .vvar: true
+        default: false
+        }
+    }
+}

@@ -1,0 +1,146 @@
+import GuestMemory
+import ProcessModel
+
+/// How one process goes on: the registers of its threads, what is added to and changed in its memory, and what an operator is to know.
+struct ProcessPlan: Sendable {
+    var process: DeadProcess
+    /// In the order of the process's threads.
+    var threads: [RestartedThread] = []
+    var stub: RestartStub?
+    var patches: [MemoryPatch] = []
+    var obstacles: [Obstacle] = []
+
+    var verdict: Verdict { obstacles.map(\.verdict).max() ?? .full }
+
+    init(_ process: DeadProcess, in group: ProtectedGroup) {
+        self.process = process
+        if case .zombie = process.state { return }
+        checkReferences(group)
+        checkProcess(group)
+        for thread in process.threads { checkThread(thread) }
+        guard let id = process.addressSpace, let space = group.addressSpaces[id] else { return }
+        checkMemory(space)
+        threads = process.threads.map(RestartedThread.init)
+        for thread in threads { if let concern = thread.concern { degrade(concern) } }
+        patches = threads.flatMap(\.patches)
+        makeStub(in: space)
+    }
+
+    private mutating func degrade(_ reason: String) { obstacles.append(Obstacle(.degraded, pid: process.pid, reason: reason)) }
+    private mutating func refuse(_ reason: String) { obstacles.append(Obstacle(.refused, pid: process.pid, reason: reason)) }
+
+    private mutating func checkReferences(_ group: ProtectedGroup) {
+        if process.addressSpace.flatMap({ group.addressSpaces[$0] }) == nil { refuse("its memory could not be read") }
+        if process.descriptorTable.flatMap({ group.descriptorTables[$0] }) == nil { refuse("its open files could not be read") }
+        if process.filesystemContext.flatMap({ group.filesystemContexts[$0] }) == nil {
+            refuse("its working directory could not be read")
+        }
+        if process.signalActions.flatMap({ group.signalActions[$0] }) == nil { refuse("its signal handlers could not be read") }
+        if process.threads.first?.tid != process.pid { refuse("its main thread has ended") }
+        for other in group.processes where other.pid != process.pid {
+            if let shared = process.addressSpace, other.addressSpace == shared {
+                refuse("it shares its memory with process \(other.pid)")
+            }
+            if let shared = process.descriptorTable, other.descriptorTable == shared, other.pid != process.parentPID,
+                other.parentPID != process.pid
+            {
+                refuse("it shares its descriptors with process \(other.pid), which is neither its parent nor its child")
+            }
+            if let shared = process.filesystemContext, other.filesystemContext == shared, other.pid > process.pid {
+                degrade("it shared its working directory with process \(other.pid); each has its own now")
+            }
+        }
+    }
+
+    private mutating func checkProcess(_ group: ProtectedGroup) {
+        let own = process.namespaces
+        let host = group.initNamespaces
+        let spaces: [(String, UInt32, UInt32)] = [
+            ("pid", own.pid, host.pid), ("network", own.network, host.network), ("ipc", own.ipc, host.ipc),
+            ("uts", own.uts, host.uts),
+            ("mount", own.mount, host.mount), ("user", own.user, host.user), ("time", own.time, host.time),
+        ]
+        for (name, ownID, hostID) in spaces where ownID != hostID && ownID != 0 && hostID != 0 {
+            refuse("it is in a \(name) namespace of its own")
+        }
+        if process.resourceLimits.count != 16 { refuse("its resource limits could not be read") }
+        if case .stopped(let signal) = process.state, signal != 19 {
+            degrade("it was stopped by signal \(signal); its parent will be told of SIGSTOP")
+        }
+        if process.exitSignal != 17, process.exitSignal != 0 {
+            degrade("its exit signal was \(process.exitSignal); it is SIGCHLD now")
+        }
+        if let terminal = process.controllingTerminal { degrade("its controlling terminal \(terminal) is gone") }
+    }
+
+    private mutating func checkThread(_ thread: DeadThread) {
+        let name = "thread \(thread.tid)"
+        if thread.registers.cs != 0x33 { refuse("\(name) runs 32-bit code") }
+        if thread.seccompMode != 0 { refuse("\(name) is under seccomp, which is not saved") }
+        if thread.credentials.noNewPrivileges { degrade("\(name) had no_new_privs, which CRIU before 4.0 does not set again") }
+        guard let state = thread.floatingPoint, state.legacy.count == 512 else {
+            refuse("the vector registers of \(name) could not be read")
+            return
+        }
+        let unknown = state.presentComponents & ~RegistersImage.knownComponents
+        if unknown != 0 {
+            refuse("\(name) uses processor state that CRIU does not save (components 0x\(String(unknown, radix: 16)))")
+        }
+    }
+
+    private mutating func checkMemory(_ space: AddressSpace) {
+        if space.executable == nil { refuse("its executable could not be found") }
+        if space.asynchronousIOContexts > 0 { refuse("it has asynchronous I/O under way") }
+        var last: UInt64 = 0
+        for mapping in space.mappings {
+            if mapping.start.rawValue < last || mapping.end <= mapping.start
+                || (mapping.start.rawValue | mapping.end.rawValue) & 0xfff != 0
+            {
+                refuse("its memory map is damaged at \(mapping.start)")
+                return
+            }
+            last = mapping.end.rawValue
+            switch mapping.kind {
+            case .unsupported(let what): refuse("mapping at \(mapping.start): \(what)")
+            case .systemVSharedMemory: refuse("System V shared memory at \(mapping.start)")
+            default: break
+            }
+        }
+    }
+
+    private mutating func makeStub(in space: AddressSpace) {
+        let calls = threads.filter { $0.resumedCall != nil }.count
+        guard calls > 0 else { return }
+        let size = (UInt64(min(calls, RestartStub.slotLimit)) * RestartStub.slotSize + 0xfff) & ~0xfff
+        guard calls <= RestartStub.slotLimit, let address = RestartStub.place(among: space.mappings, byteCount: size) else {
+            degrade("\(calls) sleeping calls start their time again, for there was no room for their continuation")
+            for index in threads.indices {
+                guard let call = threads[index].resumedCall else { continue }
+                threads[index].registers.ip = threads[index].registers.ip &- 2
+                threads[index].registers.ax = call.number
+                threads[index].registers.origAX = .max
+                threads[index].resumedCall = nil
+            }
+            return
+        }
+        var made = RestartStub(address: address)
+        for index in threads.indices {
+            if let call = threads[index].resumedCall { made.resume(call, registers: &threads[index].registers) }
+        }
+        stub = made
+    }
+
+    /// The address space with the stub in it.
+    func addressSpace(_ original: AddressSpace) -> AddressSpace {
+        guard let stub else { return original }
+        var space = original
+        // PROT_READ | PROT_EXEC
+        let mapping = Mapping(
+            start: stub.address, end: VirtualAddress(rawValue: stub.address.rawValue &+ stub.byteCount), offsetBytes: 0,
+            protection: 5,
+            kind: .anonymous)
+        space.mappings.append(mapping)
+        space.mappings.sort { $0.start < $1.start }
+        return space
+    }
+}

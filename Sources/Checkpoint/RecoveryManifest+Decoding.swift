@@ -1,0 +1,118 @@
+import PlainJSON
+import ProcessModel
+
+/// Why a recovery manifest is not accepted.
+public struct ManifestError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// Where in it, as a path: `groups[2].images`.
+    public var place: String
+    public var problem: String
+
+    public var description: String {
+        place.isEmpty ? "cannot use recovery.json: \(problem)" : "cannot use recovery.json: \(place) \(problem)"
+    }
+}
+
+extension RecoveryManifest {
+    /// Reads a manifest that anybody may have written: every name that becomes a path is checked, and every number is in its range.
+    public init(parsing bytes: [UInt8]) throws(ManifestError) {
+        let value: JSONValue
+        do { value = try JSONValue(parsing: bytes, limits: JSONLimits(bytes: 64 << 20, depth: 16)) } catch {
+            throw ManifestError(place: "", problem: error.description)
+        }
+        try self.init(json: value)
+    }
+
+    public init(json value: JSONValue) throws(ManifestError) {
+        let root = ManifestNode(value, place: "")
+        let schema = try root.text("schema")
+        guard schema == Self.schema else {
+            throw ManifestError(place: "schema", problem: "is \"\(schema)\", only \(Self.schema) is known")
+        }
+        guard let salvager = Salvager(rawValue: try root.text("salvaged_by")) else {
+            throw ManifestError(place: "salvaged_by", problem: "is none of minor, control, offline")
+        }
+        self.init(
+            id: try root.text("id"), guest: try root.text("guest"), kernel: try root.text("kernel"),
+            cause: try root.text("cause"),
+            crashedAt: try root.real("crashed_at"), salvagedBy: salvager)
+        largestPID = try root.integer("largest_pid", in: 0...Self.pidLimit)
+        timeline = try root.list("timeline") { (node) throws(ManifestError) in
+            Phase(
+                name: try node.text("phase"), start: try node.real("start"), seconds: try node.real("seconds"),
+                bytes: try node.unsigned("bytes"), pages: try node.unsigned("pages"))
+        }
+        groups = try root.list("groups") { (node) throws(ManifestError) in try Group(node) }
+        files = try root.list("files") { (node) throws(ManifestError) in try FileCatchUp(node) }
+        removed = try root.list("removed") { (node) throws(ManifestError) in
+            RemovedFile(path: try node.absolutePath("path"), inode: try node.unsigned("inode"))
+        }
+        gaps = try root.list("gaps") { (node) throws(ManifestError) in
+            Gap(
+                object: try node.text("object"), field: try node.text("field"), address: try node.text("address"),
+                reason: try node.text("reason"))
+        }
+        var names: Set<String> = []
+        for group in groups where !names.insert(group.name).inserted {
+            throw ManifestError(place: "groups", problem: "names \(group.name) twice")
+        }
+    }
+
+    /// PID_MAX_LIMIT of Linux.
+    static let pidLimit: Int32 = 4 << 20
+}
+
+extension RecoveryManifest.Group {
+    fileprivate init(_ node: ManifestNode) throws(ManifestError) {
+        self.init(
+            name: try node.fileName("name"), cgroup: try node.absolutePath("cgroup"), verdict: try node.verdict("verdict"),
+            reasons: try node.texts("reasons"), images: try node.optionalRelativePath("images"),
+            rootPID: try node.integer("root_pid", in: 0...RecoveryManifest.pidLimit))
+        bytes = try node.unsigned("bytes")
+        pages = try node.unsigned("pages")
+        processes = try node.list("processes") { (node) throws(ManifestError) in
+            RecoveryManifest.Process(
+                pid: try node.integer("pid", in: 1...RecoveryManifest.pidLimit), command: try node.text("command"),
+                verdict: try node.verdict("verdict"), reasons: try node.texts("reasons"),
+                memoryBytes: try node.unsigned("memory_bytes"),
+                files: try node.integer("files", in: 0...Int(Int32.max)),
+                sockets: try node.integer("sockets", in: 0...Int(Int32.max)),
+                threads: try node.list("threads") { (node) throws(ManifestError) in try RecoveryManifest.ThreadAttributes(node)
+                })
+        }
+        guard images == nil || rootPID >= 2 else {
+            throw ManifestError(place: node.place + ".root_pid", problem: "is no process id")
+        }
+    }
+}
+
+extension RecoveryManifest.ThreadAttributes {
+    fileprivate init(_ node: ManifestNode) throws(ManifestError) {
+        self.init(
+            tid: try node.integer("tid", in: 1...RecoveryManifest.pidLimit),
+            cpus: try node.optionalIntegers("cpus", in: 0...8191),
+            timerSlackNanoseconds: try node.optionalUnsigned("timer_slack_ns"))
+    }
+}
+
+extension RecoveryManifest.FileCatchUp {
+    fileprivate init(_ node: ManifestNode) throws(ManifestError) {
+        self.init(
+            path: try node.absolutePath("path"), inode: try node.unsigned("inode"), size: try node.unsigned("size"),
+            mode: try node.integer("mode", in: 0...0o177777), uid: try node.integer("uid", in: 0...UInt32.max),
+            gid: try node.integer("gid", in: 0...UInt32.max), content: try node.optionalRelativePath("content"),
+            extents: try node.triples("extents").map { Extent(fileOffset: $0.0, length: $0.1, contentOffset: $0.2) })
+        for extent in extents {
+            // off_t is signed: all ends must stay below 2^63.
+            let ends = [extent.fileOffset, extent.contentOffset].map { $0.addingReportingOverflow(extent.length) }
+            guard ends.allSatisfy({ !$0.overflow && $0.partialValue <= UInt64(Int64.max) }) else {
+                throw ManifestError(place: node.place + ".extents", problem: "go beyond the largest file")
+            }
+        }
+        guard size <= UInt64(Int64.max) else {
+            throw ManifestError(place: node.place + ".size", problem: "is beyond the largest file")
+        }
+        guard extents.isEmpty || content != nil else {
+            throw ManifestError(place: node.place, problem: "has extents but no content")
+        }
+    }
+}

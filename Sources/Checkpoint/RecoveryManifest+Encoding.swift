@@ -1,0 +1,69 @@
+import PlainJSON
+
+extension RecoveryManifest {
+    public var json: JSONValue {
+        [
+            "schema": .string(Self.schema), "id": .string(id), "guest": .string(guest), "kernel": .string(kernel),
+            "cause": .string(cause),
+            "crashed_at": .number(crashedAt), "salvaged_by": .string(salvagedBy.rawValue), "largest_pid": JSONValue(largestPID),
+            "timeline": .array(timeline.map(\.json)), "groups": .array(groups.map(\.json)), "files": .array(files.map(\.json)),
+            "removed": .array(removed.map { ["path": .string($0.path), "inode": JSONValue($0.inode)] }),
+            "gaps": .array(
+                gaps.map {
+                    [
+                        "object": .string($0.object), "field": .string($0.field), "address": .string($0.address),
+                        "reason": .string($0.reason),
+                    ]
+                }),
+        ]
+    }
+}
+
+extension RecoveryManifest.Phase {
+    public var json: JSONValue {
+        [
+            "phase": .string(name), "start": .number(start), "seconds": .number(seconds), "bytes": JSONValue(bytes),
+            "pages": JSONValue(pages),
+        ]
+    }
+}
+
+extension RecoveryManifest.Group {
+    public var json: JSONValue {
+        [
+            "name": .string(name), "cgroup": .string(cgroup), "verdict": .string(verdict.rawValue),
+            "reasons": .array(reasons.map(JSONValue.string)), "images": JSONValue(images), "root_pid": JSONValue(rootPID),
+            "processes": .array(processes.map(\.json)), "bytes": JSONValue(bytes), "pages": JSONValue(pages),
+        ]
+    }
+}
+
+extension RecoveryManifest.Process {
+    public var json: JSONValue {
+        [
+            "pid": JSONValue(pid), "command": .string(command), "verdict": .string(verdict.rawValue),
+            "reasons": .array(reasons.map(JSONValue.string)), "memory_bytes": JSONValue(memoryBytes), "files": JSONValue(files),
+            "sockets": JSONValue(sockets), "threads": .array(threads.map(\.json)),
+        ]
+    }
+}
+
+extension RecoveryManifest.ThreadAttributes {
+    public var json: JSONValue {
+        [
+            "tid": JSONValue(tid), "cpus": cpus.map { .array($0.map { JSONValue($0) }) } ?? .null,
+            "timer_slack_ns": timerSlackNanoseconds.map { JSONValue($0) } ?? .null,
+        ]
+    }
+}
+
+extension RecoveryManifest.FileCatchUp {
+    public var json: JSONValue {
+        [
+            "path": .string(path), "inode": JSONValue(inode), "size": JSONValue(size), "mode": JSONValue(mode),
+            "uid": JSONValue(uid),
+            "gid": JSONValue(gid), "content": JSONValue(content),
+            "extents": .array(extents.map { [JSONValue($0.fileOffset), JSONValue($0.length), JSONValue($0.contentOffset)] }),
+        ]
+    }
+}

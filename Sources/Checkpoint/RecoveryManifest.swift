@@ -1,0 +1,196 @@
+import ProcessModel
+
+/// `recovery.json` at the root of a recovery volume: what was saved, how good it is, and what else the restore has to do. Written last, so that a volume without
+/// it holds nothing to restore.
+public struct RecoveryManifest: Sendable, Equatable {
+    public static let schema = "xenpr.recovery/1"
+
+    /// Of this recovery, unique in the guest's history.
+    public var id: String
+    public var guest: String
+    /// Release of the dead kernel.
+    public var kernel: String
+    /// Why it died, as its log says.
+    public var cause: String
+    /// Seconds since the epoch, by the guest's own clock.
+    public var crashedAt: Double
+    public var salvagedBy: Salvager
+    /// The largest process, group or session id that is to be restored: the next kernel keeps clear of it.
+    public var largestPID: Int32
+    public var timeline: [Phase]
+    public var groups: [Group]
+    public var files: [FileCatchUp]
+    public var removed: [RemovedFile]
+    public var gaps: [Gap]
+
+    public init(id: String, guest: String, kernel: String, cause: String, crashedAt: Double, salvagedBy: Salvager) {
+        self.id = id
+        self.guest = guest
+        self.kernel = kernel
+        self.cause = cause
+        self.crashedAt = crashedAt
+        self.salvagedBy = salvagedBy
+        self.largestPID = 0
+        self.timeline = []
+        self.groups = []
+        self.files = []
+        self.removed = []
+        self.gaps = []
+    }
+
+    /// Who read the dead memory.
+    public enum Salvager: String, Sendable, CaseIterable {
+        case minor, control, offline
+    }
+
+    /// A step of the salvage; times in seconds since the epoch, or since the crash where the clock is not known.
+    public struct Phase: Sendable, Equatable {
+        public var name: String
+        public var start: Double
+        public var seconds: Double
+        public var bytes: UInt64
+        public var pages: UInt64
+
+        public init(name: String, start: Double, seconds: Double, bytes: UInt64 = 0, pages: UInt64 = 0) {
+            self.name = name
+            self.start = start
+            self.seconds = seconds
+            self.bytes = bytes
+            self.pages = pages
+        }
+    }
+
+    public struct Group: Sendable, Equatable {
+        public var name: String
+        /// Path in the unified hierarchy.
+        public var cgroup: String
+        public var verdict: Verdict
+        public var reasons: [String]
+        /// Directory of the images, relative to the volume; nil: nothing was kept.
+        public var images: String?
+        public var rootPID: Int32
+        public var processes: [Process]
+        /// Size of all its images.
+        public var bytes: UInt64
+        public var pages: UInt64
+
+        public init(name: String, cgroup: String, verdict: Verdict, reasons: [String], images: String?, rootPID: Int32) {
+            self.name = name
+            self.cgroup = cgroup
+            self.verdict = verdict
+            self.reasons = reasons
+            self.images = images
+            self.rootPID = rootPID
+            self.processes = []
+            self.bytes = 0
+            self.pages = 0
+        }
+    }
+
+    public struct Process: Sendable, Equatable {
+        public var pid: Int32
+        public var command: String
+        public var verdict: Verdict
+        public var reasons: [String]
+        public var memoryBytes: UInt64
+        /// Open descriptors that are no sockets.
+        public var files: Int
+        public var sockets: Int
+        /// What CRIU does not set again.
+        public var threads: [ThreadAttributes]
+
+        public init(
+            pid: Int32, command: String, verdict: Verdict, reasons: [String], memoryBytes: UInt64, files: Int, sockets: Int,
+            threads: [ThreadAttributes]
+        ) {
+            self.pid = pid
+            self.command = command
+            self.verdict = verdict
+            self.reasons = reasons
+            self.memoryBytes = memoryBytes
+            self.files = files
+            self.sockets = sockets
+            self.threads = threads
+        }
+    }
+
+    /// What the agent sets after the restore, for CRIU does not.
+    public struct ThreadAttributes: Sendable, Equatable {
+        public var tid: Int32
+        /// The CPUs it may run on; nil: all.
+        public var cpus: [Int]?
+        /// nil: the default of 50 µs.
+        public var timerSlackNanoseconds: UInt64?
+
+        public init(tid: Int32, cpus: [Int]?, timerSlackNanoseconds: UInt64?) {
+            self.tid = tid
+            self.cpus = cpus
+            self.timerSlackNanoseconds = timerSlackNanoseconds
+        }
+    }
+
+    /// A file as the dead kernel's page cache had it.
+    public struct FileCatchUp: Sendable, Equatable {
+        public var path: String
+        public var inode: UInt64
+        public var size: UInt64
+        public var mode: UInt32
+        public var uid: UInt32
+        public var gid: UInt32
+        /// File on the volume, relative to it, that holds the extents one after the other.
+        public var content: String?
+        public var extents: [Extent]
+
+        public struct Extent: Sendable, Equatable {
+            public var fileOffset: UInt64
+            public var length: UInt64
+            public var contentOffset: UInt64
+
+            public init(fileOffset: UInt64, length: UInt64, contentOffset: UInt64) {
+                self.fileOffset = fileOffset
+                self.length = length
+                self.contentOffset = contentOffset
+            }
+        }
+
+        public init(
+            path: String, inode: UInt64, size: UInt64, mode: UInt32, uid: UInt32, gid: UInt32, content: String?,
+            extents: [Extent]
+        ) {
+            self.path = path
+            self.inode = inode
+            self.size = size
+            self.mode = mode
+            self.uid = uid
+            self.gid = gid
+            self.content = content
+            self.extents = extents
+        }
+    }
+
+    /// A name that the processes had removed.
+    public struct RemovedFile: Sendable, Equatable {
+        public var path: String
+        public var inode: UInt64
+
+        public init(path: String, inode: UInt64) {
+            self.path = path
+            self.inode = inode
+        }
+    }
+
+    /// Something of the dead kernel that could not be read.
+    public struct Gap: Sendable, Equatable {
+        public var object: String
+        public var field: String
+        public var address: String
+        public var reason: String
+
+        public init(object: String, field: String, address: String, reason: String) {
+            self.object = object
+            self.field = field
+            self.address = address
+            self.reason = reason
+        }
+    }
+}

@@ -1,0 +1,182 @@
+import GuestMemory
+import ProcessModel
+
+/// Bytes that a saved page gets in place of what the dead memory had.
+struct MemoryPatch: Sendable, Hashable {
+    var address: VirtualAddress
+    var bytes: [UInt8]
+}
+
+/// A system call that is made anew with one changed argument, from a stub, so that the program sees neither a changed register nor changed memory.
+struct ResumedCall: Sendable, Hashable {
+    /// The register that gets another value for the duration of the call.
+    enum Argument: Sendable, Hashable {
+        case di, dx, r10
+    }
+
+    /// What it gets.
+    enum Value: Sendable, Hashable {
+        /// The value itself, a number of milliseconds.
+        case milliseconds(UInt64)
+        /// The address of a `struct timespec` of this many nanoseconds.
+        case timespec(nanoseconds: UInt64)
+    }
+
+    var number: UInt64
+    var argument: Argument
+    var value: Value
+}
+
+/// The registers a thread goes on with, and what else has to be true for that.
+///
+/// A thread caught in a system call has -ENOSYS in ax while the call runs (entry_64.S), the kernel's restart code when a signal or a stop ended it, or its result.
+/// CRIU hands the registers to sigreturn as they are and restarts nothing, so the restarted form is made here.
+struct RestartedThread: Sendable, Hashable {
+    var registers: GeneralRegisters
+    var patches: [MemoryPatch] = []
+    var resumedCall: ResumedCall?
+    /// What is not exact about it, for the process's reasons.
+    var concern: String?
+
+    private static let interrupted: Int64 = -4
+    private static let inputOutputError: Int64 = -5
+    private static let notImplemented: Int64 = -38
+    private static let restartCodes: ClosedRange<Int64> = -514 ... -512
+    private static let restartBlock: Int64 = -516
+
+    init(_ thread: DeadThread) {
+        registers = thread.registers
+        let result = Int64(bitPattern: thread.registers.ax)
+        // -1 marks an interrupt or exception from user mode: nothing to restart.
+        guard Int64(bitPattern: thread.registers.origAX) >= 0 else { return }
+        if thread.interruptedCall.causedPanic, result == Self.notImplemented || Self.restartCodes.contains(result) {
+            // Made again it would only bring the next kernel down.
+            fail(Self.inputOutputError)
+            return
+        }
+        switch result {
+        case Self.notImplemented: resume(thread.interruptedCall, number: thread.registers.origAX, wasInterrupted: false)
+        case Self.restartCodes: restart(number: thread.registers.origAX)
+        case Self.restartBlock: resumeFromRestartBlock(thread.interruptedCall)
+        default: registers.origAX = .max
+        }
+    }
+
+    private mutating func fail(_ code: Int64) {
+        registers.ax = UInt64(bitPattern: code)
+        registers.origAX = .max
+    }
+
+    /// Back onto the two bytes of the `syscall` instruction.
+    private mutating func restart(number: UInt64) {
+        registers.ip = registers.ip &- 2
+        registers.ax = number
+        registers.origAX = .max
+    }
+
+    /// The call ended for a signal or a stop and left its continuation in the restart block.
+    private mutating func resumeFromRestartBlock(_ call: InterruptedCall) {
+        var number = registers.origAX
+        if number == SystemCallNumber.restartSystemCall {
+            switch call.restartFunction {
+            case .nanosleep(let remainder):
+                // Both calls leave the same function; the place of the remainder's pointer tells them apart.
+                number = remainder.rawValue == registers.si ? SystemCallNumber.nanosleep : SystemCallNumber.clockNanosleep
+            case .poll: number = SystemCallNumber.poll
+            case .futex: number = SystemCallNumber.futex
+            case .other, nil:
+                fail(Self.interrupted)
+                return
+            }
+        }
+        resume(call, number: number, wasInterrupted: true)
+    }
+
+    /// The call was still running, or goes on from its restart block.
+    private mutating func resume(_ call: InterruptedCall, number: UInt64, wasInterrupted: Bool) {
+        if number == SystemCallNumber.restartSystemCall {
+            resumeFromRestartBlock(call)
+            return
+        }
+        if let moved = call.transferredBytes, moved > 0 {
+            // As after a signal in the middle of a transfer: the caller is told how much was done.
+            registers.ax = moved
+            registers.origAX = .max
+            return
+        }
+        guard SystemCallNumber.restartable.contains(number) else {
+            fail(Self.interrupted)
+            return
+        }
+        if mayHaveSentInPart(number), call.transferredBytes == nil {
+            concern = "a write of \(registers.dx) bytes was waiting for room; what it had already written may be written again"
+        }
+        guard let timeout = timeout(of: number) else {
+            restart(number: number)
+            return
+        }
+        guard let remaining = call.remainingNanoseconds else {
+            concern = "a call was waiting with a time limit whose rest could not be read; the limit starts again"
+            restart(number: number)
+            return
+        }
+        switch timeout {
+        case .argument(let argument, let milliseconds):
+            resumedCall = ResumedCall(
+                number: number, argument: argument,
+                value: milliseconds
+                    ? .milliseconds(Self.milliseconds(remaining)) : .timespec(nanoseconds: remaining))
+        case .userMemory(let address, let fraction):
+            // select, pselect6 and ppoll write the remaining time back themselves when they are interrupted.
+            let bytes =
+                (remaining / 1_000_000_000).littleEndianBytes
+                + (remaining % 1_000_000_000 / (1_000_000_000 / fraction)).littleEndianBytes
+            patches.append(MemoryPatch(address: address, bytes: bytes))
+            restart(number: number)
+        }
+    }
+
+    /// Rounded up, so that nothing wakes early; within the range of the int that the call takes.
+    private static func milliseconds(_ nanoseconds: UInt64) -> UInt64 {
+        min(nanoseconds / 1_000_000 + (nanoseconds % 1_000_000 == 0 ? 0 : 1), UInt64(Int32.max))
+    }
+
+    /// A blocking write of more than PIPE_BUF bytes to a pipe or stream socket may have moved a part.
+    private func mayHaveSentInPart(_ number: UInt64) -> Bool {
+        (number == SystemCallNumber.write || number == SystemCallNumber.sendto) && registers.dx > 4096
+    }
+
+    private enum Timeout {
+        /// A relative time in a register, or behind a pointer in it.
+        case argument(ResumedCall.Argument, milliseconds: Bool)
+        /// A relative time in user memory that the call updates; the second field counts `fraction` to the second.
+        case userMemory(VirtualAddress, fraction: UInt64)
+    }
+
+    /// The relative time limit of a call; nil: none, endless, or absolute, which stays right on its own.
+    private func timeout(of number: UInt64) -> Timeout? {
+        switch number {
+        case SystemCallNumber.nanosleep: return .argument(.di, milliseconds: false)
+        case SystemCallNumber.clockNanosleep:
+            // TIMER_ABSTIME
+            return registers.si & 1 == 1 ? nil : .argument(.dx, milliseconds: false)
+        case SystemCallNumber.futex:
+            // Only FUTEX_WAIT (0) has a relative timeout; FUTEX_PRIVATE_FLAG 128 and FUTEX_CLOCK_REALTIME 256 are no part of the command.
+            return registers.si & 0x7f == 0 && registers.r10 != 0 ? .argument(.r10, milliseconds: false) : nil
+        case SystemCallNumber.poll:
+            return Int32(truncatingIfNeeded: registers.dx) > 0 ? .argument(.dx, milliseconds: true) : nil
+        case SystemCallNumber.epollWait, SystemCallNumber.epollPwait:
+            return Int32(truncatingIfNeeded: registers.r10) > 0 ? .argument(.r10, milliseconds: true) : nil
+        case SystemCallNumber.epollPwait2: return registers.r10 != 0 ? .argument(.r10, milliseconds: false) : nil
+        case SystemCallNumber.rtSigtimedwait: return registers.dx != 0 ? .argument(.dx, milliseconds: false) : nil
+        case SystemCallNumber.select: return memory(registers.r8, fraction: 1_000_000)
+        case SystemCallNumber.pselect6: return memory(registers.r8, fraction: 1_000_000_000)
+        case SystemCallNumber.ppoll: return memory(registers.dx, fraction: 1_000_000_000)
+        default: return nil
+        }
+    }
+
+    private func memory(_ address: UInt64, fraction: UInt64) -> Timeout? {
+        address == 0 ? nil : .userMemory(VirtualAddress(rawValue: address), fraction: fraction)
+    }
+}

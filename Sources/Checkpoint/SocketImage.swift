@@ -1,0 +1,117 @@
+import ProcessModel
+
+/// `unix_sk_entry` and `inet_sk_entry` of images/sk-unix.proto, sk-inet.proto and sk-opts.proto.
+enum SocketImage {
+    /// TCP_ESTABLISHED, TCP_CLOSE, TCP_LISTEN, which unix sockets use too.
+    private enum State: UInt32 {
+        case established = 1
+        case close = 7
+        case listen = 10
+    }
+
+    /// - Parameters:
+    ///   - peer: the inode of a peer in the checkpoint, nil for none.
+    ///   - keepsName: false drops the name, for it belongs to a listening socket of somebody else.
+    static func unix(id: UInt32, socket: UnixSocket, file: OpenFile, peer: UInt64?, keepsName: Bool) -> ProtobufMessage {
+        let state: State =
+            switch socket.state {
+            case .listening: .listen
+            case .connected where peer != nil: .established
+            case .connected, .unconnected: .close
+            }
+        return FileImage.entry(
+            .unixSocket, id: id, field: 16,
+            ProtobufMessage { entry in
+                entry.unsigned(1, id)
+                entry.unsigned(2, UInt32(truncatingIfNeeded: socket.inode))
+                entry.unsigned(3, socket.type)
+                entry.unsigned(4, state.rawValue)
+                entry.unsigned(5, FileImage.reopenFlags(file.flags))
+                entry.unsigned(6, UInt32(0))
+                entry.unsigned(7, state == .listen ? socket.backlog : 0)
+                entry.unsigned(8, UInt32(truncatingIfNeeded: peer ?? 0))
+                entry.message(9, FileImage.fileOwner(file.owner))
+                entry.message(10, options(socket.options))
+                entry.data(11, keepsName ? socket.address?.name.bytes ?? [] : [])
+                if socket.shutdown != [] { entry.unsigned(12, socket.shutdown.rawValue) }
+                if keepsName, let address = socket.address, address.name.bytes.first != 0 {
+                    entry.message(13) { permissions in
+                        permissions.unsigned(1, address.mode)
+                        permissions.unsigned(2, address.uid)
+                        permissions.unsigned(3, address.gid)
+                    }
+                    if address.isDeleted { entry.flag(15, true) }
+                }
+            })
+    }
+
+    /// A TCP connection is written as a socket that lost it (state close, no ports).
+    static func inet(id: UInt32, socket: InetSocket, file: OpenFile) -> ProtobufMessage {
+        let isDatagram = socket.type != 1
+        let keepsPeer = isDatagram && socket.state == .established
+        let state: State = socket.state == .listening ? .listen : keepsPeer ? .established : .close
+        let isBound = socket.state == .listening || socket.state == .closed || isDatagram
+        let wordCount = socket.family == 10 ? 4 : 1
+        func words(_ address: [UInt8], when isKept: Bool) -> [UInt32] {
+            let bytes = LittleEndianBytes(isKept ? address : [])
+            return (0..<wordCount).map { bytes.uint32(4 * $0) }
+        }
+        return FileImage.entry(
+            .inetSocket, id: id, field: 4,
+            ProtobufMessage { entry in
+                entry.unsigned(1, id)
+                entry.unsigned(2, UInt32(truncatingIfNeeded: socket.inode))
+                entry.unsigned(3, socket.family)
+                entry.unsigned(4, socket.type)
+                entry.unsigned(5, socket.transport)
+                entry.unsigned(6, state.rawValue)
+                entry.unsigned(7, UInt32(isBound ? socket.sourcePort : 0))
+                entry.unsigned(8, UInt32(keepsPeer ? socket.destinationPort : 0))
+                entry.unsigned(9, FileImage.reopenFlags(file.flags))
+                entry.unsigned(10, state == .listen ? socket.backlog : 0)
+                entry.repeated(11, words(socket.sourceAddress, when: isBound))
+                entry.repeated(12, words(socket.destinationAddress, when: keepsPeer))
+                entry.message(13, FileImage.fileOwner(file.owner))
+                entry.message(14, options(socket.options))
+                if socket.family == 10 { entry.flag(15, socket.isIPv6Only) }
+                entry.message(16) { $0.flag(1, socket.isFreeBind) }
+                if socket.shutdown != [], isDatagram { entry.unsigned(19, socket.shutdown.rawValue) }
+            })
+    }
+
+    /// `sk_opts_entry`.
+    private static func options(_ options: SocketOptions) -> ProtobufMessage {
+        ProtobufMessage { entry in
+            entry.unsigned(1, options.sendBuffer)
+            entry.unsigned(2, options.receiveBuffer)
+            entry.unsigned(3, options.sendTimeoutMicroseconds / 1_000_000)
+            entry.unsigned(4, options.sendTimeoutMicroseconds % 1_000_000)
+            entry.unsigned(5, options.receiveTimeoutMicroseconds / 1_000_000)
+            entry.unsigned(6, options.receiveTimeoutMicroseconds % 1_000_000)
+            entry.flag(7, options.reuseAddress)
+            entry.unsigned(8, options.priority)
+            entry.unsigned(9, options.receiveLowWater)
+            entry.unsigned(10, options.mark)
+            entry.flag(11, options.passesCredentials)
+            entry.flag(12, options.passesSecurity)
+            if let device = options.boundDevice { entry.data(15, device.bytes) }
+            entry.flag(17, options.reusePort)
+            entry.flag(18, options.isBroadcast)
+            entry.flag(19, options.keepsAlive)
+            if let count = options.keepAliveCount { entry.unsigned(20, count) }
+            if let idle = options.keepAliveIdleSeconds { entry.unsigned(21, idle) }
+            if let interval = options.keepAliveIntervalSeconds { entry.unsigned(22, interval) }
+            if options.outOfBandInline { entry.unsigned(23, UInt32(1)) }
+            if let linger = options.lingerSeconds { entry.unsigned(24, linger) }
+            entry.unsigned(25, options.bufferLocks)
+        }
+    }
+
+    /// `sk_packet_entry` for one message of a receive queue.
+    static func queued(_ message: UnixSocket.Message, receiver: UInt32) -> ProtobufMessage {
+        ProtobufMessage { entry in
+            entry.unsigned(1, receiver)
+            entry.unsigned(2, UInt32(clamping: message.bytes.count))
+        }
+    }
+}

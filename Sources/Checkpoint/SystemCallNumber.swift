@@ -1,0 +1,40 @@
+/// System calls of x86-64 that need a treatment of their own (arch/x86/entry/syscalls/syscall_64.tbl).
+enum SystemCallNumber {
+    static let write: UInt64 = 1
+    static let poll: UInt64 = 7
+    static let writev: UInt64 = 20
+    static let select: UInt64 = 23
+    static let nanosleep: UInt64 = 35
+    static let sendto: UInt64 = 44
+    static let sendmsg: UInt64 = 46
+    static let rtSigtimedwait: UInt64 = 128
+    static let futex: UInt64 = 202
+    static let restartSystemCall: UInt64 = 219
+    static let clockNanosleep: UInt64 = 230
+    static let epollWait: UInt64 = 232
+    static let pselect6: UInt64 = 270
+    static let ppoll: UInt64 = 271
+    static let epollPwait: UInt64 = 281
+    static let epollPwait2: UInt64 = 441
+
+    /// Calls that may be made again: they wait, and have changed nothing while they do, or making them twice is the same as making them once.
+    ///
+    /// Those that wait (read, accept, wait4, futex…) return -ERESTARTSYS and the like in the kernel; queries and settings (getpid, mprotect,
+    /// rt_sigaction…) are caught only between two instructions. exit and execve have not happened while the process is still there as it was.
+    static let restartable: Set<UInt64> = {
+        let waiting: [UInt64] = [
+            0, 1, 7, 17, 18, 19, 20, 23, 34, 35, 42, 43, 44, 45, 46, 47, 61, 72, 73, 128, 130, 202, 230, 232, 240, 242, 243,
+            247, 270, 271, 275,
+            276, 277, 278, 281, 288, 295, 296, 299, 307, 318, 327, 328, 441, 449,
+        ]
+        let harmlessTwice: [UInt64] = [
+            4, 5, 6, 8, 10, 11, 12, 13, 14, 15, 21, 24, 26, 27, 28, 39, 51, 52, 54, 55, 63, 74, 75, 79, 89, 90, 91, 96, 97, 98,
+            99, 100, 102,
+            104, 107, 108, 110, 111, 112, 121, 124, 131, 137, 138, 140, 142, 143, 144, 145, 149, 150, 157, 158, 160, 162, 186,
+            187, 191, 192,
+            201, 203, 204, 217, 218, 221, 228, 229, 257, 262, 267, 269, 273, 274, 302, 306, 309, 314, 315, 324, 332, 334, 439,
+        ]
+        let ending: [UInt64] = [59, 60, 231, 322]
+        return Set(waiting + harmlessTwice + ending)
+    }()
+}

@@ -1,0 +1,66 @@
+import PlainJSON
+import Testing
+
+@testable import Checkpoint
+
+@Suite struct RecoveryManifestTests {
+    private var sample: RecoveryManifest {
+        var manifest = RecoveryManifest(
+            id: "r1", guest: "main", kernel: "6.1.0-56-amd64", cause: "sysrq: Trigger a crash", crashedAt: 1_700_000_000.5,
+            salvagedBy: .minor)
+        manifest.largestPID = 2003
+        manifest.timeline = [RecoveryManifest.Phase(name: "walk", start: 1, seconds: 0.25, bytes: 10, pages: 2)]
+        var group = RecoveryManifest.Group(
+            name: "counter", cgroup: "/xenpr/counter", verdict: .degraded, reasons: ["x"], images: "groups/counter/images",
+            rootPID: 2000)
+        group.processes = [
+            RecoveryManifest.Process(
+                pid: 2000, command: "keeper", verdict: .degraded, reasons: ["y"], memoryBytes: 4096, files: 3, sockets: 0,
+                threads: [RecoveryManifest.ThreadAttributes(tid: 2000, cpus: [0, 3], timerSlackNanoseconds: 1)])
+        ]
+        manifest.groups = [group]
+        manifest.files = [
+            RecoveryManifest.FileCatchUp(
+                path: "/var/log/a", inode: 5, size: 10, mode: 0o100644, uid: 0, gid: 4_294_967_295, content: "files/1",
+                extents: [RecoveryManifest.FileCatchUp.Extent(fileOffset: 0, length: 10, contentOffset: 0)])
+        ]
+        manifest.removed = [RecoveryManifest.RemovedFile(path: "/tmp/b", inode: 6)]
+        manifest.gaps = [
+            RecoveryManifest.Gap(object: "task 5", field: "mm", address: "0xffff888100000000", reason: "not present")
+        ]
+        return manifest
+    }
+
+    @Test func roundTrip() throws {
+        #expect(try RecoveryManifest(parsing: sample.json.bytes(.pretty)) == sample)
+    }
+
+    @Test func everyTruncationIsRefused() {
+        let bytes = sample.json.bytes()
+        for length in 0..<bytes.count {
+            #expect(throws: ManifestError.self) { try RecoveryManifest(parsing: Array(bytes[..<length])) }
+        }
+    }
+
+    /// Each of these, in place of the original text, would make the agent touch what it must not.
+    @Test(arguments: [
+        (#""groups/counter/images""#, #""../images""#), (#""groups/counter/images""#, #""/etc""#),
+        (#""groups/counter/images""#, #""a//b""#),
+        (#""groups/counter/images""#, #""a\u0000b""#), (#""name":"counter""#, #""name":"..""#),
+        (#""name":"counter""#, #""name":"a/b""#),
+        (#""/var/log/a""#, #""var/log/a""#), (#""/var/log/a""#, #""/var/../etc/passwd""#),
+        (#""/xenpr/counter""#, #""/xenpr/../..""#),
+        (#""root_pid":2000"#, #""root_pid":-1"#), (#""root_pid":2000"#, #""root_pid":0"#),
+        (#""largest_pid":2003"#, #""largest_pid":99999999"#),
+        ("[[0,10,0]]", "[[0,10]]"), ("[[0,10,0]]", "[[-1,10,0]]"), ("[[0,10,0]]", "[[9223372036854775807,10,0]]"),
+        (#""size":10"#, #""size":-1"#),
+        (#""files/1""#, "null"), ("xenpr.recovery/1", "xenpr.recovery/2"), (#""degraded""#, #""fine""#), ("[0,3]", "[0,99999]"),
+    ])
+    func hostileValuesAreRefused(original: String, replacement: String) throws {
+        let text = sample.json.text()
+        let parts = text.split(separator: original, omittingEmptySubsequences: false)
+        try #require(parts.count >= 2, "\(original) is in the text")
+        let changed = parts[0] + replacement + parts.dropFirst().joined(separator: original)
+        #expect(throws: ManifestError.self) { try RecoveryManifest(parsing: Array(changed.utf8)) }
+    }
+}

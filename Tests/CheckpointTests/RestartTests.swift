@@ -1,0 +1,134 @@
+import GuestMemory
+import ProcessModel
+import Testing
+
+@testable import Checkpoint
+
+@Suite struct RestartTests {
+    private func thread(_ number: UInt64, ax: Int64 = -38, _ change: (inout DeadThread) -> Void = { _ in }) -> DeadThread {
+        var registers = GeneralRegisters()
+        registers.origAX = number
+        registers.ax = UInt64(bitPattern: ax)
+        registers.ip = 0x1002
+        registers.sp = 0x7000
+        var thread = DeadThread(tid: 1, command: "t", registers: registers)
+        change(&thread)
+        return thread
+    }
+
+    private func restartedAX(_ thread: DeadThread) -> Int64 { Int64(bitPattern: RestartedThread(thread).registers.ax) }
+
+    @Test func userModeIsLeftAlone() {
+        let thread = thread(.max, ax: -38)
+        #expect(RestartedThread(thread).registers == thread.registers)
+    }
+
+    @Test func finishedCallKeepsItsResult() {
+        let result = RestartedThread(thread(0, ax: 17))
+        #expect(result.registers.ax == 17 && result.registers.ip == 0x1002)
+    }
+
+    @Test(arguments: [UInt64(0), 61, 202, 34, 130, 288]) func waitingCallsAreMadeAgain(number: UInt64) {
+        let result = RestartedThread(thread(number))
+        #expect(result.registers.ax == number && result.registers.ip == 0x1000 && result.resumedCall == nil)
+    }
+
+    @Test(arguments: [Int64(-512), -513, -514]) func stoppedTaskRestarts(code: Int64) {
+        let result = RestartedThread(thread(9, ax: code))
+        #expect(result.registers.ax == 9 && result.registers.ip == 0x1000)
+    }
+
+    @Test func othersReturnAsAfterAnInterruption() {
+        #expect(restartedAX(thread(9)) == -4)
+        #expect(restartedAX(thread(56)) == -4)
+        #expect(RestartedThread(thread(9)).registers.ip == 0x1002)
+    }
+
+    @Test func theCallThatCausedThePanicFails() {
+        #expect(restartedAX(thread(1) { $0.interruptedCall.causedPanic = true }) == -5)
+    }
+
+    @Test func partOfATransferIsReported() {
+        #expect(restartedAX(thread(1) { $0.interruptedCall.transferredBytes = 4096 }) == 4096)
+        let unknown = RestartedThread(thread(1) { $0.registers.dx = 100_000 })
+        #expect(unknown.concern != nil && unknown.registers.ip == 0x1000)
+    }
+
+    @Test func relativeSleepsGoOnWithWhatRemained() {
+        let remaining: UInt64 = 2_500_000_001
+        func resumed(_ number: UInt64, ax: Int64 = -38, _ change: (inout DeadThread) -> Void = { _ in }) -> ResumedCall? {
+            RestartedThread(
+                thread(number, ax: ax) {
+                    $0.interruptedCall.remainingNanoseconds = remaining
+                    change(&$0)
+                }
+            ).resumedCall
+        }
+        #expect(resumed(35) == ResumedCall(number: 35, argument: .di, value: .timespec(nanoseconds: remaining)))
+        #expect(resumed(230) == ResumedCall(number: 230, argument: .dx, value: .timespec(nanoseconds: remaining)))
+        #expect(resumed(230) { $0.registers.si = 1 } == nil)
+        #expect(resumed(7) { $0.registers.dx = 5000 } == ResumedCall(number: 7, argument: .dx, value: .milliseconds(2501)))
+        #expect(resumed(7) { $0.registers.dx = 0xffff_ffff } == nil)
+        #expect(
+            resumed(202) {
+                $0.registers.si = 128; $0.registers.r10 = 1
+            }?.argument == .r10)
+        #expect(
+            resumed(202) {
+                $0.registers.si = 137; $0.registers.r10 = 1
+            } == nil)
+        #expect(resumed(232) { $0.registers.r10 = 100 }?.value == .milliseconds(2501))
+        #expect(resumed(35, ax: -516)?.number == 35)
+        #expect(
+            resumed(219, ax: -516) {
+                $0.interruptedCall.restartFunction = .nanosleep(remainderAddress: VirtualAddress(5)); $0.registers.r10 = 5
+            }?
+            .number == 230)
+        #expect(
+            resumed(219) {
+                $0.interruptedCall.restartFunction = .poll; $0.registers.dx = 1
+            }?.number == 7)
+    }
+
+    @Test func selectGetsItsTimeWrittenBack() {
+        let result = RestartedThread(
+            thread(23) {
+                $0.registers.r8 = 0x5000
+                $0.interruptedCall.remainingNanoseconds = 1_000_002_000
+            })
+        #expect(
+            result.patches == [
+                MemoryPatch(address: VirtualAddress(0x5000), bytes: [1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0])
+            ])
+        #expect(result.registers.ip == 0x1000)
+    }
+
+    @Test func stubPutsTheRegisterBack() {
+        var registers = GeneralRegisters()
+        registers.ip = 0x1122_3344_5566
+        registers.di = 0xaabb
+        var stub = RestartStub(address: VirtualAddress(0x10_0000))
+        stub.resume(ResumedCall(number: 35, argument: .di, value: .timespec(nanoseconds: 1_000_000_007)), registers: &registers)
+        #expect(registers.ip == 0x10_0000 && registers.di == 0x10_0020 && registers.ax == 35)
+        let expected: [UInt8] =
+            [
+                0x0f, 0x05, 0x48, 0xbf, 0xbb, 0xaa, 0, 0, 0, 0, 0, 0, 0xff, 0x25, 0, 0, 0, 0, 0x66, 0x55, 0x44, 0x33, 0x22,
+                0x11, 0, 0,
+            ]
+            + [0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 1, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0]
+        #expect(Array(stub.bytes.prefix(expected.count)) == expected)
+        #expect(stub.bytes.count == 64 && stub.pages.count == 4096)
+    }
+
+    @Test func stubFindsAGapAwayFromTheStack() {
+        func mapping(_ start: UInt64, _ end: UInt64, growsDown: Bool = false) -> Mapping {
+            Mapping(
+                start: VirtualAddress(start), end: VirtualAddress(end), offsetBytes: 0, protection: 3, kind: .anonymous,
+                growsDown: growsDown)
+        }
+        let above = [mapping(0x1000, 0x2000), mapping(0x7ffd_0000_0000, 0x7ffd_0002_0000, growsDown: true)]
+        #expect(RestartStub.place(among: above, byteCount: 4096) == VirtualAddress(0x7ffd_0012_0000))
+        let tight = [mapping(0x1000, 0x7fff_f000_0000), mapping(0x7fff_f000_0000, 0x7fff_ffff_f000)]
+        #expect(RestartStub.place(among: tight, byteCount: 4096) == nil)
+    }
+}
