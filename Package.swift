@@ -102,7 +102,7 @@ let package = Package(
 
         tests("GuestMemoryTests", ["GuestMemory"]),
         tests("KernelTypesTests", ["KernelTypes"]),
-        tests("CheckpointTests", ["Checkpoint"]),
+        tests("CheckpointTests", ["Checkpoint", "ProcessModel", "GuestMemory", "PlainJSON"]),
         tests("PlainJSONTests", ["PlainJSON"]),
         .target(
             name: "RecoverySimulator", dependencies: ["Recovery", logging], path: "Tests/RecoverySimulator",
