@@ -1,0 +1,75 @@
+// Answers each connection with "pid nonce number" and closes it. The eventfd holds 7 from the start and is read when SIGUSR1
+// has added 1; what was read is part of the answers from then on.
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static int event_fd;
+
+static void add_one(int number) {
+    (void)number;
+    uint64_t one = 1;
+    if (write(event_fd, &one, sizeof one) != sizeof one) _exit(1);
+}
+
+static int listen_on(const struct sockaddr *address, socklen_t size, int backlog) {
+    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), yes = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    if (fd < 0 || bind(fd, address, size) != 0 || listen(fd, backlog) != 0) exit(1);
+    return fd;
+}
+
+int main(int argc, char **argv) {
+    if (argc != 2) return 64;
+    struct sockaddr_in loopback = {.sin_family = AF_INET, .sin_port = htons(7380), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(7381)};
+    struct sockaddr_un local = {.sun_family = AF_UNIX};
+    snprintf(local.sun_path, sizeof local.sun_path, "%s", argv[1]);
+    int fds[] = {
+        listen_on((struct sockaddr *)&loopback, sizeof loopback, 16),
+        listen_on((struct sockaddr *)&any, sizeof any, 5),
+        listen_on((struct sockaddr *)&local, sizeof local, 7),
+    };
+    event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    for (int i = 0; i < 3; i++) {
+        struct epoll_event event = {.events = EPOLLIN, .data.u64 = 1000 + i};
+        epoll_ctl(epoll, EPOLL_CTL_ADD, fds[i], &event);
+    }
+    uint64_t seven = 7, taken = 0;
+    if (write(event_fd, &seven, sizeof seven) != sizeof seven) return 1;
+    struct sigaction action = {.sa_handler = add_one, .sa_flags = SA_RESTART};
+    sigaction(SIGUSR1, &action, NULL);
+    srandom((unsigned)getpid());
+    long nonce = random(), answers = 0;
+    FILE *file = fopen("server", "w");
+    fprintf(file, "%d %ld\n", getpid(), nonce);
+    fclose(file);
+    for (;;) {
+        struct epoll_event event;
+        if (epoll_wait(epoll, &event, 1, -1) != 1) {
+            // A signal: watch the eventfd from now on.
+            struct epoll_event watch = {.events = EPOLLIN, .data.u64 = 2000};
+            if (taken == 0) epoll_ctl(epoll, EPOLL_CTL_ADD, event_fd, &watch);
+            continue;
+        }
+        if (event.data.u64 == 2000) {
+            uint64_t value = 0;
+            if (read(event_fd, &value, sizeof value) == sizeof value) taken += value;
+            continue;
+        }
+        int connection = accept(fds[event.data.u64 - 1000], NULL, NULL);
+        if (connection < 0) continue;
+        dprintf(connection, "%d %ld %ld %lu\n", getpid(), nonce, ++answers, (unsigned long)taken);
+        close(connection);
+    }
+}
