@@ -100,8 +100,10 @@ let package = Package(
         program("xenpr-agent", ["Checkpoint", "PlainJSON", "CLinux"]),
         program("xenpr-lab", ["PlainJSON", arguments, logging, subprocess, system, toml]),
 
-        tests("GuestMemoryTests", ["GuestMemory"]),
-        tests("KernelTypesTests", ["KernelTypes"]),
+        .target(name: "SyntheticMemory", dependencies: ["GuestMemory"], path: "Tests/SyntheticMemory", swiftSettings: strict),
+        tests("GuestMemoryTests", ["GuestMemory", "SyntheticMemory"]),
+        tests("KernelTypesTests", ["KernelTypes", "SyntheticMemory"]),
+        tests("KernelObjectsTests", ["KernelObjects", "SyntheticMemory"]),
         tests("CheckpointTests", ["Checkpoint", "ProcessModel", "GuestMemory", "PlainJSON"]),
         tests("PlainJSONTests", ["PlainJSON"]),
         .target(

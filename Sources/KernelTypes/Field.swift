@@ -12,6 +12,11 @@ public struct Field: Hashable, Sendable {
     public struct Bits: Hashable, Sendable {
         public var first: Int
         public var count: Int
+
+        public init(first: Int, count: Int) {
+            self.first = first
+            self.count = count
+        }
     }
 
     public init(offset: Int, size: Int, count: Int = 1, bits: Bits? = nil) {

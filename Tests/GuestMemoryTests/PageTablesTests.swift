@@ -1,0 +1,63 @@
+import GuestMemory
+import SyntheticMemory
+import Testing
+
+@Suite struct PageTablesTests {
+    let page = VirtualAddress(0xffff_8880_0000_3000)
+
+    @Test func translatesAPage() throws {
+        let memory = SyntheticMemory()
+        memory.map(page, to: FrameNumber(0x42))
+        #expect(try memory.tables.translate(page + 0x123, in: memory) == PhysicalAddress(0x42123))
+    }
+
+    @Test func tellsNotMappedFromNotPresent() {
+        let memory = SyntheticMemory()
+        memory.map(page, to: FrameNumber(0), flags: 0)
+        #expect(throws: MemoryFault(.notMapped, at: page)) { try memory.tables.translate(page, in: memory) }
+        memory.map(page, to: FrameNumber(0x77), flags: 0)
+        #expect(throws: MemoryFault(.notPresent(entry: 0x77000), at: page)) { try memory.tables.translate(page, in: memory) }
+    }
+
+    /// PROT_NONE entries have bit 8 and the frame number inverted.
+    @Test func undoesTheInversionOfProtNone() {
+        let frame: UInt64 = 0x1234
+        let entry = PageTableEntry(rawValue: (~(frame << 12) & 0x000f_ffff_ffff_f000) | 1 << 8, size: 4096)
+        #expect(entry.isProtNone)
+        #expect(entry.frame == FrameNumber(frame))
+    }
+
+    @Test func walksOnlyWhatIsMapped() throws {
+        let memory = SyntheticMemory()
+        for index in [0, 1, 7] { memory.map(page + index * 4096, to: FrameNumber(UInt64(0x100 + index))) }
+        var seen: [UInt64] = []
+        try memory.tables.forEachEntry(in: page..<page + 5 * 4096, from: memory, fault: { _, _ in }) { address, entry in
+            seen.append((entry.frame?.rawValue ?? 0))
+            #expect(address >= page)
+        }
+        #expect(seen == [0x100, 0x101])
+    }
+
+    /// A table that points at itself is walked to its depth and no further.
+    @Test func aTableThatPointsAtItselfEnds() throws {
+        let memory = SyntheticMemory()
+        memory.write(UInt64(0x1003), at: PhysicalAddress(0x1000))
+        var entries = 0
+        try memory.tables.forEachEntry(in: VirtualAddress(0)..<VirtualAddress(1 << 47), from: memory, fault: { _, _ in }) {
+            _, _ in
+            entries += 1
+        }
+        #expect(entries == 1)
+    }
+
+    /// An entry that leads to no memory is told, with the address it would have mapped.
+    @Test func aTableThatIsNotThereIsAFault() throws {
+        let memory = SyntheticMemory()
+        memory.write(UInt64(0xffff_f003), at: PhysicalAddress(0x1000))
+        var faults: [VirtualAddress] = []
+        try memory.tables.forEachEntry(
+            in: VirtualAddress(0)..<VirtualAddress(1 << 47), from: memory, fault: { address, _ in faults.append(address) }
+        ) { _, _ in }
+        #expect(faults == [VirtualAddress(0)])
+    }
+}
