@@ -17,6 +17,7 @@ public struct KernelLayout: Sendable {
     let memory: AddressSpaceLayout
     let pages: PageLayout
     let xarray: XArrayLayout
+    let log: LogLayout
     let files: FileLayout
     let pidNamespaceIDR: Field
     let pidTasks: Field
@@ -36,6 +37,7 @@ public struct KernelLayout: Sendable {
         memory = try AddressSpaceLayout(types)
         pages = try PageLayout(types)
         xarray = try XArrayLayout(types)
+        log = try LogLayout(types)
         files = try FileLayout(types)
         pidNamespaceIDR = try types.structure("pid_namespace").field("idr")
         pidTasks = try types.structure("pid").field("tasks")
@@ -63,7 +65,7 @@ public final class DeadKernel {
             "timekeeper_data", "nr_cpu_ids", "hrtimer_wakeup", "hrtimer_nanosleep_restart", "do_restart_poll",
             "futex_wait_restart", "posix_cpu_nsleep_restart", "xstate_offsets", "xstate_sizes", "xstate_flags",
             "fpu_kernel_xstate_size", "special_mapping_vmops", "shm_mnt", "shm_vm_ops", "vdso_image_64", "__start_init_task",
-            "__end_init_task", "__start_init_stack", "__end_init_stack", "init_stack", "panic_cpu",
+            "__end_init_task", "__start_init_stack", "__end_init_stack", "init_stack", "panic_cpu", "prb",
         ])
     }
 
