@@ -94,7 +94,9 @@ struct MemoryReport: InspectReport {
     }
 
     private static func describe(_ kind: Mapping.Kind, _ group: ProtectedGroup) -> String {
-        func path(_ id: FileID) -> String { group.openFiles[id].map { describeFile($0) } ?? "file \(id)" }
+        func path(_ id: FileID) -> String {
+            group.openFiles[id].map { $0.summary(pipes: group.pipes, sharedMemory: group.sharedMemory) } ?? "file \(id)"
+        }
         return switch kind {
         case .anonymous: ""
         case .heap: "[heap]"
@@ -143,7 +145,9 @@ struct FilesReport: InspectReport {
             let file = group.openFiles[descriptor.file]
             return Entry(
                 descriptor: descriptor.number, flags: "0" + String(file?.flags ?? 0, radix: 8), position: file?.position ?? 0,
-                file: descriptor.file.rawValue, what: file.map(describeFile) ?? "unreadable")
+                file: descriptor.file.rawValue,
+                what: file.map { "\($0.kindName) " + $0.summary(pipes: group.pipes, sharedMemory: group.sharedMemory) }
+                    ?? "unreadable")
         }
     }
 
@@ -151,23 +155,6 @@ struct FilesReport: InspectReport {
         var table = Table("FD", "FLAGS", "POSITION", "ID", "WHAT")
         for file in files { table.add("\(file.descriptor)", file.flags, "\(file.position)", "\(file.file)", file.what) }
         return table
-    }
-}
-
-/// An open file in words.
-func describeFile(_ file: OpenFile) -> String {
-    switch file.kind {
-    case .path(let node): "\(node.path)" + (node.isDeleted ? " (deleted)" : "")
-    case .pipe(let id): "pipe \(id)"
-    case .fifo(let node, _): "fifo \(node.path)"
-    case .eventfd(let counter, _): "eventfd, counter \(counter)"
-    case .epoll(let targets): "epoll of \(targets.count)"
-    case .timerfd: "timerfd"
-    case .signalfd: "signalfd"
-    case .memfd(let id): "memfd \(id)"
-    case .unixSocket(let socket): "unix socket \(socket.inode), \(socket.state)" + (socket.address.map { " \($0.name)" } ?? "")
-    case .inetSocket(let socket): "inet socket \(socket.inode), \(socket.state), port \(socket.sourcePort)"
-    case .unsupported(let what): what
     }
 }
 
