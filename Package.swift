@@ -96,7 +96,9 @@ let package = Package(
                 system,
                 toml,
             ]),
-        program("xenpr-minor", ["Salvage", "XenSource", "XenControl", "CLinux"]),
+        program(
+            "xenpr-minor",
+            ["Salvage", "KernelProcesses", "KernelObjects", "GuestMemory", "PlainJSON", "XenSource", "XenControl", "CLinux"]),
         program("xenpr-agent", ["Checkpoint", "PlainJSON", "CLinux"]),
         program("xenpr-lab", ["PlainJSON", arguments, logging, subprocess, system, toml]),
 

@@ -45,7 +45,7 @@ import GuestMemory
     }
 
     deinit {
-        for index in Array(windows.keys) { drop(index) }
+        forget()
         unsafe xenforeignmemory_close(handle)
     }
 
@@ -99,6 +99,13 @@ import GuestMemory
         let window = unsafe Window(base: base, errors: errors)
         windows[index] = window
         return window
+    }
+
+    /// Unmaps all windows. While the guest lives its memory map may change under them (ballooning).
+    public func forget() {
+        for index in Array(windows.keys) { drop(index) }
+        mapped = []
+        oldest = 0
     }
 
     private func drop(_ index: UInt64) {

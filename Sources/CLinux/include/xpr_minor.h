@@ -1,0 +1,22 @@
+#ifndef XPR_MINOR_H
+#define XPR_MINOR_H
+
+// What xenpr-minor, as the first process of its kernel, needs of Linux. Every function returns what its system call
+// returns, with errno set.
+
+/// Loads a module from an open file, without parameters (finit_module(2)).
+int xpr_load_module(int file);
+
+/// Mounts `device` at `directory` (mount(2)); `options` are the file system's own.
+int xpr_mount(const char *device, const char *directory, const char *type, const char *options);
+
+/// Unmounts what is at `directory` (umount2(2)).
+int xpr_unmount(const char *directory);
+
+/// Turns the machine off (reboot(2) with RB_POWER_OFF).
+int xpr_power_off(void);
+
+/// Whether this process is the first of its kernel or PID namespace.
+int xpr_is_first_process(void);
+
+#endif
