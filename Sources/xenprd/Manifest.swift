@@ -25,9 +25,10 @@ enum Manifest {
         var groups: [Group]?
     }
 
-    static func read(in directory: String) -> VolumeFindings {
+    /// The first of the names that can be read; the agent renames a manifest that it has restored from.
+    static func read(in directory: String, names: [String] = ["recovery.done.json", "recovery.json"]) -> VolumeFindings {
         var findings = VolumeFindings()
-        for name in ["recovery.done.json", "recovery.json"] {
+        for name in names {
             guard let data = contents("\(directory)/\(name)"), let file = try? WireCoding.decode(File.self, from: data) else {
                 continue
             }

@@ -75,6 +75,11 @@ struct RecoveryVolume: Sendable {
         }
     }
 
+    /// Whether the manifest, which is written last of all, is there. The volume is mounted meanwhile.
+    func holdsRecovery(_ id: String) -> Bool {
+        Manifest.read(in: mountpoint, names: ["recovery.json"]).id == id
+    }
+
     // MARK: After a recovery
 
     /// Reads what a recovery has left, then keeps it under `kept/KEEP` or removes it. The volume is mounted meanwhile.

@@ -57,17 +57,28 @@ actor XenConnection {
     func list(_ path: String) throws(XenError) -> [String]? { try store.list(path) }
     func write(_ path: String, _ value: String) throws(XenError) { try store.write(path, value) }
 
-    /// A node's text, or the joined texts of its children 0, 1, … when it was too long for one node.
-    /// - Parameter limit: bytes after which the rest is not read; whoever writes it may be hostile.
-    func readChunked(_ path: String, limit: Int) throws(XenError) -> String? {
-        guard var text = try store.read(path) else { return nil }
-        guard text.isEmpty else { return text }
-        var index = 0
-        while text.utf8.count < limit, let chunk = try store.read("\(path)/\(index)"), !chunk.isEmpty {
-            text += chunk
-            index += 1
+    /// A node's text; when it says "chunks N", the joined texts of its children 0 to N - 1; when it is empty, those of all
+    /// its children.
+    /// - Returns: nil when the node is not there, or a chunk of it is not.
+    /// - Parameter chunkLimit: more are not read; whoever writes them may be hostile.
+    func readChunked(_ path: String, chunkLimit: Int) throws(XenError) -> String? {
+        guard let text = try store.read(path) else { return nil }
+        let words = text.split(separator: " ")
+        let count: Int
+        if text.isEmpty {
+            count = min(try store.list(path)?.count ?? 0, chunkLimit)
+        } else if words.count == 2, words[0] == "chunks" {
+            guard let said = Int(words[1]), (0...chunkLimit).contains(said) else { return nil }
+            count = said
+        } else {
+            return text
         }
-        return text
+        var bytes: [UInt8] = []
+        for index in 0..<count {
+            guard let chunk = try store.bytes("\(path)/\(index)") else { return nil }
+            bytes += chunk
+        }
+        return String(decoding: bytes, as: UTF8.self)
     }
 
     // MARK: The minor

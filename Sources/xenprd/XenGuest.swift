@@ -66,7 +66,7 @@ struct XenGuest: GuestHost {
                 heartbeat: try await xen.read("\(directory)/heartbeat").flatMap { UInt64($0) },
                 progress: try await xen.read("\(directory)/progress"))
             status.kernel = try await xen.read("\(directory)/kernel")
-            if state == .done, let text = try await xen.readChunked("\(directory)/timeline", limit: 64 << 10) {
+            if state == .done, let text = try await xen.readChunked("\(directory)/timeline", chunkLimit: 64) {
                 status.timeline = (try? WireCoding.decode([Phase].self, from: Data(text.utf8))) ?? []
             }
             return status
@@ -77,7 +77,7 @@ struct XenGuest: GuestHost {
         try await attempt {
             let path = "\(DomainID(main).storePath)/data/xenpr/report"
             await watcher.follow(path)
-            guard let text = try await xen.readChunked(path, limit: 256 << 10), !text.isEmpty else { return nil }
+            guard let text = try await xen.readChunked(path, chunkLimit: 256) else { return nil }
             // Half of a report that is being written in chunks is no report yet.
             return try? WireCoding.decode(AgentReport.self, from: Data(text.utf8))
         }
@@ -187,8 +187,23 @@ struct XenGuest: GuestHost {
             let volume = RecoveryVolume(device: protection.volume, mountpoint: volumeMountpoint)
             try await volume.mount()
             let seconds = max(1, deadline.unixSeconds - Date().timeIntervalSince1970)
-            let arguments = ["salvage", "xen:\(main)", "--context", context, "--to", volumeMountpoint]
-            let result = try await Tool.run(settings.xenpr, arguments, seconds: seconds)
+            let arguments = [
+                "salvage", "xen:\(main)", "--context", context, "--to", volumeMountpoint, "--id", recovery, "--guest", name,
+            ]
+            let result: Tool.Result?
+            do {
+                if volume.holdsRecovery(recovery) {
+                    // The minor, or the salvage of a killed xenprd, had finished and could not say so any more.
+                    try await volume.unmount()
+                    return .done
+                }
+                // What a minor that died has left half written.
+                _ = try volume.clear(keep: nil)
+                result = try await Tool.run(settings.xenpr, arguments, seconds: seconds)
+            } catch {
+                try? await volume.unmount()
+                throw error
+            }
             try await volume.unmount()
             guard let result else { return .timeLimit }
             switch result.code {
