@@ -99,7 +99,7 @@ let package = Package(
         program(
             "xenpr-minor",
             ["Salvage", "KernelProcesses", "KernelObjects", "GuestMemory", "PlainJSON", "XenSource", "XenControl", "CLinux"]),
-        program("xenpr-agent", ["Checkpoint", "PlainJSON", "CLinux"]),
+        program("xenpr-agent", ["PlainJSON", "CLinux"]),
         program("xenpr-lab", ["PlainJSON", arguments, logging, subprocess, system, toml]),
 
         .target(name: "SyntheticMemory", dependencies: ["GuestMemory"], path: "Tests/SyntheticMemory", swiftSettings: strict),

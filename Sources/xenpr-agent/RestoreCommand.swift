@@ -66,28 +66,8 @@ struct RestoreCommand {
         defer { addresses.end() }
         _ = try? ChildProgram(arguments: ["modprobe", "-abq"] + GroupRestore.kernelModules).run(timeoutSeconds: 30)
         keepTemporaryFiles()
-        for group in manifest.groups {
-            let result = restore(group, from: "\(directory)/groups/\(group.name)")
-            report.groups.append(result)
-            printError("group \(group.name): \(result.outcome.rawValue)\(result.reason.map { ": \($0)" } ?? "")")
-        }
-    }
-
-    private func restore(_ group: RecoveryManifest.Group, from directory: String) -> RestoreReport.Group {
-        func result(_ outcome: RestoreReport.Group.Outcome, _ reason: String?, _ seconds: Double = 0) -> RestoreReport.Group {
-            let log = outcome == .skipped ? nil : "groups/\(group.name)/restore.log"
-            return RestoreReport.Group(name: group.name, outcome: outcome, reason: reason, seconds: seconds, log: log)
-        }
-        let reasons = group.reasons.isEmpty ? nil : group.reasons.joined(separator: "; ")
-        guard group.verdict == "full" || group.verdict == "degraded" else { return result(.skipped, reasons ?? "refused") }
-        guard group.hasImages else { return result(.skipped, reasons ?? "nothing was saved of it") }
-        let begin = monotonicSeconds()
-        do throws(AgentError) {
-            try GroupRestore(group: group, directory: directory).run()
-            return result(.restored, reasons, monotonicSeconds() - begin)
-        } catch {
-            return result(.failed, error.description, monotonicSeconds() - begin)
-        }
+        let results = GroupQueue(groups: manifest.groups, directory: directory + "/groups").run()
+        report.groups += results
     }
 
     /// Has systemd-tmpfiles leave /tmp as it is at this boot: restored processes may hold files there, and Debian's rule

@@ -1,0 +1,86 @@
+import Glibc
+
+/// Restores groups, several at a time.
+struct GroupQueue {
+    let groups: [RecoveryManifest.Group]
+    /// Where their directories are.
+    let directory: String
+
+    /// A group whose CRIU runs.
+    private struct Active {
+        let index: Int
+        let restore: GroupRestore
+        let program: RunningProgram
+        let begin: Double
+    }
+
+    /// Restores each group and returns what became of each, in their order. One that fails does not stop the others.
+    func run() -> [RestoreReport.Group] {
+        var results: [Int: RestoreReport.Group] = [:]
+        var waiting = groups.indices.reversed().map { $0 }
+        var active: [Active] = []
+        // The first one alone, for it has CRIU learn the features of the kernel, which the others find in its cache.
+        var width = 1
+        let widest = max(1, min(4, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+        while !waiting.isEmpty || !active.isEmpty {
+            while active.count < width, let index = waiting.popLast() {
+                switch begin(index) {
+                case .success(let started): active.append(started)
+                case .failure(let result): results[index] = result.group
+                }
+            }
+            if !active.isEmpty { RunningProgram.waitForOne(of: active.map(\.program)) }
+            for ended in active where ended.program.isOver {
+                results[ended.index] = end(ended)
+                width = widest
+            }
+            active.removeAll { results[$0.index] != nil }
+        }
+        return groups.indices.compactMap { results[$0] }
+    }
+
+    /// What became of a group that CRIU was not started for.
+    private struct NotStarted: Error {
+        let group: RestoreReport.Group
+    }
+
+    private func begin(_ index: Int) -> Result<Active, NotStarted> {
+        let group = groups[index]
+        let reasons = reasons(of: group)
+        guard group.verdict == "full" || group.verdict == "degraded" else {
+            return .failure(NotStarted(group: result(group, .skipped, reasons ?? "refused")))
+        }
+        guard group.hasImages else {
+            return .failure(NotStarted(group: result(group, .skipped, reasons ?? "nothing was saved of it")))
+        }
+        let restore = GroupRestore(group: group, directory: "\(directory)/\(group.name)")
+        let begin = monotonicSeconds()
+        do throws(AgentError) {
+            return .success(Active(index: index, restore: restore, program: try restore.start(), begin: begin))
+        } catch {
+            return .failure(NotStarted(group: result(group, .failed, error.description)))
+        }
+    }
+
+    private func end(_ active: Active) -> RestoreReport.Group {
+        let group = groups[active.index]
+        do throws(AgentError) {
+            try active.restore.finish(active.program)
+            return result(group, .restored, reasons(of: group), monotonicSeconds() - active.begin)
+        } catch {
+            return result(group, .failed, error.description, monotonicSeconds() - active.begin)
+        }
+    }
+
+    private func reasons(of group: RecoveryManifest.Group) -> String? {
+        group.reasons.isEmpty ? nil : group.reasons.joined(separator: "; ")
+    }
+
+    private func result(
+        _ group: RecoveryManifest.Group, _ outcome: RestoreReport.Group.Outcome, _ reason: String?, _ seconds: Double = 0
+    ) -> RestoreReport.Group {
+        printError("group \(group.name): \(outcome.rawValue)\(reason.map { ": \($0)" } ?? "")")
+        let log = outcome == .skipped ? nil : "groups/\(group.name)/restore.log"
+        return RestoreReport.Group(name: group.name, outcome: outcome, reason: reason, seconds: seconds, log: log)
+    }
+}
