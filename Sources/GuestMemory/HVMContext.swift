@@ -53,6 +53,11 @@ public enum HVMContext {
     /// Byte offsets in `struct hvm_hw_cpu`.
     private enum CPU {
         static let fxsave = 0
+        /// r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di.
+        static let general = [632, 624, 616, 608, 544, 520, 600, 592, 584, 576, 512, 528, 536, 552, 560]
+        static let flags = 648
+        static let codeSegment = 736
+        static let stackSegment = 756
         static let stackPointer = 568
         static let instructionPointer = 640
         static let pageTableRoot = 672
@@ -65,10 +70,15 @@ public enum HVMContext {
     private static func registers(_ record: [UInt8], number: Int) -> VCPUContext? {
         guard record.count >= CPU.end else { return nil }
         func value(_ offset: Int) -> UInt64 { word(record, offset, 8) ?? 0 }
-        return VCPUContext(
+        var context = VCPUContext(
             number: number, instructionPointer: value(CPU.instructionPointer), stackPointer: value(CPU.stackPointer),
             pageTableRoot: value(CPU.pageTableRoot), fsBase: value(CPU.fsBase), gsBase: value(CPU.gsBase),
             shadowGSBase: value(CPU.shadowGSBase), fxsave: Array(record[CPU.fxsave..<CPU.fxsave + 512]))
+        context.general = CPU.general.map(value)
+        context.flags = value(CPU.flags)
+        context.codeSegment = word(record, CPU.codeSegment, 4) ?? 0
+        context.stackSegment = word(record, CPU.stackSegment, 4) ?? 0
+        return context
     }
 
     /// The XSAVE components beyond x87 and SSE, at the offsets of the standard format, which Xen always gives
