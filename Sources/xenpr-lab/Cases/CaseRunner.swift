@@ -12,10 +12,14 @@ struct CaseRunner: Sendable {
 
     var name: String { definition.name }
 
+    /// Where the cases' copies are on the host, below the directory of the run, and in main.
+    static let copies = "cases"
+    static let places = "/var/lib/xenpr-lab/cases"
+
     init(_ definition: CaseDefinition, directory: String) {
         self.definition = definition
-        copy = "\(directory)/cases/\(definition.name)"
-        place = "/var/lib/xenpr-lab/cases/\(definition.name)"
+        copy = "\(directory)/\(Self.copies)/\(definition.name)"
+        place = "\(Self.places)/\(definition.name)"
         log = "/var/lib/xenpr-lab/logs/\(definition.name).log"
     }
 
@@ -31,9 +35,8 @@ struct CaseRunner: Sendable {
         }
     }
 
-    /// Puts the case on main's disk and runs `start` in the case's own protected group.
+    /// Runs `start` in the case's own protected group; the case is on main's disk already.
     func start(in main: SSHShell) async throws {
-        try await main.copyIn(copy, to: place, timeout: .seconds(120))
         let result = try await main.run(
             """
             mkdir -p /var/lib/xenpr-lab/logs && cd \(place) && export CASE=\(place) && \

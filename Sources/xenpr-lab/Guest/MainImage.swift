@@ -55,7 +55,7 @@ struct MainImage: Sendable {
             // A panic stays on the screen; a crash dump is what happens next, not a reboot.
             GuestFile(path: "/etc/sysctl.d/90-xenpr-lab.conf", content: .text("kernel.panic = 0\nkernel.sysrq = 1\n")),
             GuestFile(path: "/root/.ssh/authorized_keys", content: .text(key.publicText), mode: 0o600),
-            GuestFile(path: "/etc/ssh/sshd_config.d/xenpr-lab.conf", content: .text("UseDNS no\nUsePAM no\n")),
+            GuestFile(path: "/etc/ssh/sshd_config.d/xenpr-lab.conf", content: .text("UseDNS no\nUsePAM no\nMaxSessions 100\n")),
             GuestFile(path: "/usr/lib/xenpr-lab/network", content: .text(GuestNetwork.script), mode: 0o755),
             GuestFile(path: "/etc/systemd/system/xenpr-lab-network.service", content: .text(GuestNetwork.unit)),
             GuestFile(

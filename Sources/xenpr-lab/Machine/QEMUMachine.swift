@@ -103,8 +103,9 @@ actor QEMUMachine: LabMachine {
 
     private func start(volume: String?) async throws {
         boots += 1
+        let kvm = await HostProcessor.startsKVMGuests()
         var arguments = [
-            "-accel", HostProcessor.accelerator, "-cpu", HostProcessor.isVirtualizing ? "host" : "EPYC-Milan", "-smp", "2",
+            "-accel", kvm ? "kvm" : "tcg,thread=multi", "-cpu", kvm ? "host" : "EPYC-Milan", "-smp", "2",
             "-m", "768", "-display", "none", "-no-reboot", "-no-user-config", "-nodefaults",
             "-serial", "file:\(directory)/main-\(boots).serial.log",
             "-device", "vmcoreinfo", "-device", "pvpanic-pci", "-device", "i6300esb", "-action", "panic=pause,watchdog=pause",

@@ -48,8 +48,9 @@ actor LabRun {
         progress("booting main")
         try await machine.boot()
         progress("main is up; starting \(alive.count) cases")
-        await startCases()
-        try await checkEmulator()
+        async let emulator: Void = checkEmulator()
+        try await startCases()
+        try await emulator
         try await settle()
         // A client lives from before the crash until after the checks.
         await startClients()
@@ -72,14 +73,34 @@ actor LabRun {
         }
     }
 
-    private func startCases() async {
-        for index in alive {
-            do {
-                try await runners[index].start(in: machine.main)
-            } catch {
-                drop(index, "\(error)")
+    /// Starts all cases at once: on a slow machine the first must not have to work for minutes until the last has started.
+    private func startCases() async throws {
+        try await machine.main.copyIn("\(report.logs)/\(CaseRunner.copies)", to: CaseRunner.places, timeout: .seconds(300))
+        let main = machine.main
+        await forEachAlive { runner in try await runner.start(in: main) }
+    }
+
+    /// Does something for all cases in the run at once, and drops those for which it fails.
+    private func forEachAlive(_ body: @escaping @Sendable (CaseRunner) async throws -> Void) async {
+        let failures = await withTaskGroup(of: (Int, String)?.self) { group in
+            for index in alive {
+                let runner = runners[index]
+                group.addTask {
+                    do {
+                        try await body(runner)
+                        return nil
+                    } catch {
+                        return (index, "\(error)")
+                    }
+                }
             }
+            var failures: [(Int, String)] = []
+            for await failure in group {
+                if let failure { failures.append(failure) }
+            }
+            return failures
         }
+        for (index, message) in failures.sorted(by: { $0.0 < $1.0 }) { drop(index, message) }
     }
 
     /// Main and the control domain compute while the cases work; the host says what is right.
@@ -124,14 +145,10 @@ actor LabRun {
     }
 
     private func beforeCrash() async {
-        for index in alive {
-            do {
-                if let result = try await runners[index].run("before", in: machine.main), !result.succeeded {
-                    drop(index, "before exited with \(result.status): \(result.lastLine ?? "it printed nothing")")
-                }
-            } catch {
-                drop(index, "\(error)")
-            }
+        let main = machine.main
+        await forEachAlive { runner in
+            guard let result = try await runner.run("before", in: main), !result.succeeded else { return }
+            throw LabFailure("before exited with \(result.status): \(result.lastLine ?? "it printed nothing")")
         }
         do {
             try await machine.main.require("sync", timeout: .seconds(120))

@@ -1,0 +1,51 @@
+# XenPR. make demo: the main job, shown. make test: everything CI runs. Guests and downloads are cached in ~/.cache/xenpr.
+
+# What a fresh Debian 12 needs beside the Swift toolchain.
+PACKAGES = build-essential pkg-config libxen-dev libkdumpfile-dev libsqlite3-dev \
+	qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio e2fsprogs openssh-client iproute2 util-linux
+
+# Programs of the host and the control domain, which must not need Swift's libraries there.
+HOST_PROGRAMS = xenpr xenprd xenpr-lab
+# Programs that are alone in their world: the minor's process 1, and the agent on any distribution.
+STATIC_PROGRAMS = xenpr-minor xenpr-agent
+
+LAB = .build/release/xenpr-lab
+CASES ?= Tests/Cases
+REPORT ?=
+ON ?= xen
+
+.PHONY: demo test cases bench build packages lint unit clean
+
+demo: build
+	$(LAB) run --on xen Tests/Cases
+
+test: lint unit build
+	$(LAB) run --on qemu $(if $(REPORT),--report $(REPORT).qemu) Tests/Cases
+	$(LAB) run --on xen $(if $(REPORT),--report $(REPORT)) Tests/Cases
+
+cases: build
+	$(LAB) run --on $(ON) $(if $(REPORT),--report $(REPORT)) $(CASES)
+
+build: packages
+	for program in $(HOST_PROGRAMS); do \
+		swift build -c release --static-swift-stdlib --product $$program || exit 1; done
+	for program in $(STATIC_PROGRAMS); do \
+		swift build -c release --scratch-path .build-static -Xswiftc -static-executable --product $$program || exit 1; done
+
+lint:
+	swift format lint -s -p -r Package.swift Sources Tests
+
+unit: packages
+	swift test
+
+# Installs what is missing; without root it says what to install.
+packages:
+	@missing=$$(for package in $(PACKAGES); do \
+		dpkg-query -W -f '$${Status}' $$package 2> /dev/null | grep -q 'ok installed' || echo $$package; done); \
+	[ -n "$$missing" ] || [ -z "$$(apt-cache show linux-image-amd64 2> /dev/null)" ] || exit 0; \
+	if [ "$$(id -u)" != 0 ]; then \
+		echo "packages are missing; as root: apt-get update && apt-get install" $$missing >&2; exit 1; fi; \
+	apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $$missing
+
+clean:
+	rm -rf .build .build-static
