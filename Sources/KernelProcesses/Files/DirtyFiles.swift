@@ -225,7 +225,8 @@ struct DirtyFileWalk {
             case 0o100000:
                 let mapping = try kernel.pointer(fields.mapping, of: inode)
                 try add(regular: inode, path: path, mapping: mapping, isRecent: true, isHeld: true, in: filesystem)
-            case 0o040000, 0o010000: try add(inode, path: path, runs: [], isHeld: true, in: filesystem)
+            case 0o040000, 0o010000:
+                if present.insert(path).inserted { try add(inode, path: path, runs: [], isHeld: true, in: filesystem) }
             default: break
             }
             return

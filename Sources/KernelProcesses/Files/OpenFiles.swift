@@ -5,6 +5,9 @@ import ProcessModel
 extension FileReader {
     /// O_CLOEXEC belongs to the descriptor and is kept there.
     private static let closeOnExecFlag: UInt32 = 0o2000000
+    /// __O_TMPFILE, and O_TMPFILE with O_DIRECTORY.
+    private static let temporaryFlag: UInt32 = 0o20000000
+    private static let temporaryFlags: UInt32 = 0o20200000
     /// FMODE_PATH: opened with O_PATH.
     private static let pathOnlyMode: UInt32 = 0x4000
 
@@ -15,6 +18,8 @@ extension FileReader {
         // FMODE_READ is 1 and FMODE_WRITE 2, so O_RDONLY, O_WRONLY and O_RDWR are the mode less one.
         if mode & 3 != 0 { flags |= (mode & 3) - 1 }
         let kind = try kind(ofFileAt: address, id: id, isPathOnly: mode & Self.pathOnlyMode != 0)
+        // O_TMPFILE, which includes O_DIRECTORY, says how the file came to be; nobody can open it that way again.
+        if flags & Self.temporaryFlag != 0, case .path(let node) = kind, node.type == .regular { flags &= ~Self.temporaryFlags }
         return OpenFile(
             kind: kind, flags: flags, position: try kernel.value(fields.position, of: address),
             owner: try owner(ofFileAt: address))

@@ -7,6 +7,8 @@ import ProcessModel
 struct TimerDescriptorLayout: Sendable {
     let timerExpires: Field
     let timerState: Field
+    let timerBase: Field
+    let baseClock: Field
     let alarmExpires: Field
     let alarmState: Field
     let interval: Field
@@ -19,6 +21,8 @@ struct TimerDescriptorLayout: Sendable {
         let context = try types.structure("timerfd_ctx")
         timerExpires = try context.field(anyOf: "t.tmr._softexpires")
         timerState = try context.field(anyOf: "t.tmr.is_queued", "t.tmr.state")
+        timerBase = try context.field("t.tmr.base")
+        baseClock = try types.structure("hrtimer_clock_base").field("clockid")
         alarmExpires = try context.field("t.alarm.node.expires")
         alarmState = try context.field("t.alarm.state")
         interval = try context.field("tintv")
@@ -39,6 +43,12 @@ extension FileReader {
         case boottimeAlarm = 9
     }
 
+    /// The clock that a timer runs on, which for a relative one of CLOCK_REALTIME is CLOCK_MONOTONIC (__hrtimer_init).
+    private func base(ofTimerIn context: VirtualAddress) throws(MemoryFault) -> Clock? {
+        let base = try kernel.pointer(layout.events.timer.timerBase, of: context)
+        return base.isNull ? nil : Clock(rawValue: try kernel.int32(layout.events.timer.baseClock, of: base))
+    }
+
     func timer(at context: VirtualAddress) throws(MemoryFault) -> OpenFile.Kind {
         let fields = layout.events.timer
         let clockNumber = try kernel.int32(fields.clock, of: context)
@@ -51,7 +61,7 @@ extension FileReader {
         let hasExpired = try kernel.value(fields.expired, of: context) != 0
 
         let now: UInt64 =
-            switch clock {
+            switch isAlarm ? clock : try base(ofTimerIn: context) ?? clock {
             case .realtime, .realtimeAlarm: clocks.realtimeNanoseconds
             case .monotonic: clocks.monotonicNanoseconds
             case .boottime, .boottimeAlarm: clocks.boottimeNanoseconds

@@ -16,6 +16,7 @@ enum SocketState {
 
 extension FileReader {
     private static let streamType: UInt32 = 1
+    private static let datagramType: UInt32 = 2
     /// `sizeof(sa_family_t)`: what an address has before its name.
     private static let familySize = 2
     /// The longest `sun_path`.
@@ -24,10 +25,12 @@ extension FileReader {
     mutating func unixSocket(at sock: VirtualAddress, socket: VirtualAddress, file: FileID) throws(MemoryFault) -> UnixSocket {
         let fields = layout.sockets
         let type = try kernel.uint32(fields.type, of: socket)
+        let peer = try kernel.pointer(fields.unix.peer, of: sock)
         let state: UnixSocket.State =
             switch try kernel.value(fields.state, of: sock) {
             case SocketState.listening: .listening
-            case SocketState.established: .connected
+            // A datagram socket that others connected to is in this state too, without a peer of its own.
+            case SocketState.established: type == Self.datagramType && peer.isNull ? .unconnected : .connected
             default: .unconnected
             }
         var unix = UnixSocket(type: type, state: state, inode: try inodeNumber(ofSocket: socket))
@@ -44,7 +47,6 @@ extension FileReader {
         } else {
             unix.receiveQueue = try messages(onQueue: queue, isStream: type == Self.streamType)
         }
-        let peer = try kernel.pointer(fields.unix.peer, of: sock)
         // Whose it is shows when all files of the group are known.
         if !peer.isNull { unixPeers[file] = peer } else if state == .connected { unix.peer = .closed }
         return unix
