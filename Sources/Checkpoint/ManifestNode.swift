@@ -39,6 +39,12 @@ struct ManifestNode {
         return try unsigned(name)
     }
 
+    func optionalFlag(_ name: String) throws(ManifestError) -> Bool? {
+        guard let member = value[name], !member.isNull else { return nil }
+        guard let flag = member.boolValue else { throw fail(name, "is neither true nor false") }
+        return flag
+    }
+
     func verdict(_ name: String) throws(ManifestError) -> Verdict {
         guard let verdict = Verdict(rawValue: try text(name)) else { throw fail(name, "is none of full, degraded, refused") }
         return verdict

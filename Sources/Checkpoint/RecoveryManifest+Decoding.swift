@@ -44,7 +44,7 @@ extension RecoveryManifest {
         groups = try root.list("groups") { (node) throws(ManifestError) in try Group(node) }
         files = try root.list("files") { (node) throws(ManifestError) in try FileCatchUp(node) }
         removed = try root.list("removed") { (node) throws(ManifestError) in
-            RemovedFile(path: try node.absolutePath("path"), inode: try node.unsigned("inode"))
+            RemovedFile(path: try node.absolutePath("path"), inode: try node.optionalUnsigned("inode"))
         }
         gaps = try root.list("gaps") { (node) throws(ManifestError) in
             Gap(
@@ -100,7 +100,8 @@ extension RecoveryManifest.FileCatchUp {
             path: try node.absolutePath("path"), inode: try node.unsigned("inode"), size: try node.unsigned("size"),
             mode: try node.integer("mode", in: 0...0o177777), uid: try node.integer("uid", in: 0...UInt32.max),
             gid: try node.integer("gid", in: 0...UInt32.max), content: try node.optionalRelativePath("content"),
-            extents: try node.triples("extents").map { Extent(fileOffset: $0.0, length: $0.1, contentOffset: $0.2) })
+            extents: try node.triples("extents").map { Extent(fileOffset: $0.0, length: $0.1, contentOffset: $0.2) },
+            isHeld: try node.optionalFlag("held") ?? true)
         for extent in extents {
             // off_t is signed: all ends must stay below 2^63.
             let ends = [extent.fileOffset, extent.contentOffset].map { $0.addingReportingOverflow(extent.length) }

@@ -7,7 +7,7 @@ extension RecoveryManifest {
             "cause": .string(cause),
             "crashed_at": .number(crashedAt), "salvaged_by": .string(salvagedBy.rawValue), "largest_pid": JSONValue(largestPID),
             "timeline": .array(timeline.map(\.json)), "groups": .array(groups.map(\.json)), "files": .array(files.map(\.json)),
-            "removed": .array(removed.map { ["path": .string($0.path), "inode": JSONValue($0.inode)] }),
+            "removed": .array(removed.map { ["path": .string($0.path), "inode": $0.inode.map { JSONValue($0) } ?? .null] }),
             "gaps": .array(
                 gaps.map {
                     [
@@ -64,6 +64,7 @@ extension RecoveryManifest.FileCatchUp {
             "uid": JSONValue(uid),
             "gid": JSONValue(gid), "content": JSONValue(content),
             "extents": .array(extents.map { [JSONValue($0.fileOffset), JSONValue($0.length), JSONValue($0.contentOffset)] }),
+            "held": .bool(isHeld),
         ]
     }
 }

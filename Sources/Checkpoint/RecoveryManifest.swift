@@ -140,6 +140,8 @@ public struct RecoveryManifest: Sendable, Equatable {
         /// File on the volume, relative to it, that holds the extents one after the other.
         public var content: String?
         public var extents: [Extent]
+        /// A process of a group has it open.
+        public var isHeld: Bool
 
         public struct Extent: Sendable, Equatable {
             public var fileOffset: UInt64
@@ -155,7 +157,7 @@ public struct RecoveryManifest: Sendable, Equatable {
 
         public init(
             path: String, inode: UInt64, size: UInt64, mode: UInt32, uid: UInt32, gid: UInt32, content: String?,
-            extents: [Extent]
+            extents: [Extent], isHeld: Bool = true
         ) {
             self.path = path
             self.inode = inode
@@ -165,15 +167,17 @@ public struct RecoveryManifest: Sendable, Equatable {
             self.gid = gid
             self.content = content
             self.extents = extents
+            self.isHeld = isHeld
         }
     }
 
     /// A name that the processes had removed.
     public struct RemovedFile: Sendable, Equatable {
         public var path: String
-        public var inode: UInt64
+        /// The inode it had led to; nil: not known.
+        public var inode: UInt64?
 
-        public init(path: String, inode: UInt64) {
+        public init(path: String, inode: UInt64?) {
             self.path = path
             self.inode = inode
         }

@@ -54,7 +54,7 @@ public struct Salvage {
     private mutating func run(_ progress: (Progress) -> Void) throws(CheckpointError) -> RecoveryManifest {
         // Room for the manifest is taken first: on a volume that runs full the groups that fit are still restored.
         let file = try ManifestFile(reservingIn: request.volume)
-        let groups = read()
+        let groups = catchUpFiles(of: read())
         write(groups, progress)
         finish()
         try file.commit(manifest)
@@ -71,6 +71,30 @@ public struct Salvage {
         }
         manifest.timeline.append(.init(name: "reading", start: start, seconds: wallClock() - start))
         return groups
+    }
+
+    /// Saves what the files had beyond the disk. A group that uses a file which cannot be brought to that state is not restored: its processes would
+    /// go on with another file than they had seen.
+    private mutating func catchUpFiles(of groups: [ReadGroup]) -> [ReadGroup] {
+        guard !groups.isEmpty else { return groups }
+        let start = wallClock()
+        let catchUp = kernel.fileCatchUp(for: groups.map(\.group))
+        var pages = kernel.fileCatchUpPages()
+        let omissions = FileCatchUpWriter.save(catchUp, pages: &pages, toVolume: request.volume, into: &manifest)
+        let reasons = Dictionary(omissions.filter(\.isHeld).map { ($0.path, $0.reason) }) { first, _ in first }
+        manifest.timeline.append(
+            .init(
+                name: "files", start: start, seconds: wallClock() - start,
+                bytes: manifest.files.reduce(0) { $0 &+ $1.extents.reduce(0) { $0 &+ $1.length } }, pages: catchUp.pageCount))
+        return groups.map { read in
+            var read = read
+            for file in read.group.openFiles.values {
+                guard case .path(let node) = file.kind, let reason = reasons[node.path] else { continue }
+                read.group.obstacles.append(
+                    Obstacle(.refused, pid: nil, reason: "what was written to \(node.path) is lost: \(reason)"))
+            }
+            return read
+        }
     }
 
     private mutating func write(_ groups: [ReadGroup], _ progress: (Progress) -> Void) {

@@ -17,6 +17,9 @@ public struct FileCatchUpLimits: Sendable {
 }
 
 extension DeadKernel {
+    /// Lends the pages of a catch-up.
+    public func fileCatchUpPages() -> KernelPages { KernelPages(kernel: self) }
+
     /// Files on disks whose last changes were only in the dead kernel's memory.
     ///
     /// Left out are files that somebody outside the groups had open for writing, for a new life of that somebody will write to them anew.
