@@ -109,3 +109,7 @@ int xpr_device_events(void) {
 int xpr_pipe(int *ends) { return pipe2(ends, O_CLOEXEC); }
 
 const char *xpr_entry_name(const struct dirent *entry) { return entry->d_name; }
+
+int xpr_set_affinity(pid_t thread, const uint64_t *mask, size_t bytes) {
+    return (int)syscall(SYS_sched_setaffinity, thread, bytes, mask);
+}

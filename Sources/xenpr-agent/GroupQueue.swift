@@ -66,7 +66,9 @@ struct GroupQueue {
         let group = groups[active.index]
         do throws(AgentError) {
             try active.restore.finish(active.program)
-            return result(group, .restored, reasons(of: group), monotonicSeconds() - active.begin)
+            let reasons = group.reasons + active.restore.completeThreads()
+            let text = reasons.isEmpty ? nil : reasons.joined(separator: "; ")
+            return result(group, .restored, text, monotonicSeconds() - active.begin)
         } catch {
             return result(group, .failed, error.description, monotonicSeconds() - active.begin)
         }

@@ -53,6 +53,22 @@ struct GroupRestore {
         }
     }
 
+    /// Sets what CRIU does not: the CPUs that threads may run on, and the slack of their timers. Returns what could not be set.
+    func completeThreads() -> [String] {
+        var problems: [String] = []
+        for thread in group.processes.flatMap(\.threads) {
+            if let cpus = thread.cpus, !System.setAffinity(of: thread.tid, to: cpus) {
+                problems.append("thread \(thread.tid) may run on any CPU: \(errorText(errno))")
+            }
+            if let slack = thread.timerSlackNanoseconds,
+                (try? writeControlFile("/proc/\(thread.tid)/timerslack_ns", String(slack))) == nil
+            {
+                problems.append("the timers of thread \(thread.tid) have the default slack")
+            }
+        }
+        return problems
+    }
+
     /// Which process, if any, has a PID that the group needs.
     private func takenPID() -> String? {
         for process in group.processes {

@@ -27,6 +27,15 @@ struct RecoveryManifest {
     struct Process {
         let pid: Int32
         let command: String
+        let threads: [ThreadAttributes]
+    }
+
+    /// What CRIU does not set again; nil where it is as the kernel has it by default.
+    struct ThreadAttributes {
+        let tid: Int32
+        /// Numbers of the CPUs that it may run on.
+        let cpus: [Int]?
+        let timerSlackNanoseconds: Int64?
     }
 
     /// A file to be caught up; offsets, lengths and the size are in bytes.
@@ -102,8 +111,18 @@ extension RecoveryManifest.Group {
         rootPID = Int32(clamping: json["root_pid"]?.integerValue ?? 0)
         processes = (json["processes"]?.arrayValue ?? []).compactMap { value in
             guard let pid = value["pid"]?.integerValue.flatMap({ Int32(exactly: $0) }), pid > 0 else { return nil }
-            return RecoveryManifest.Process(pid: pid, command: value["command"]?.stringValue ?? "")
+            let threads = (value["threads"]?.arrayValue ?? []).compactMap(RecoveryManifest.ThreadAttributes.init)
+            return RecoveryManifest.Process(pid: pid, command: value["command"]?.stringValue ?? "", threads: threads)
         }
+    }
+}
+
+extension RecoveryManifest.ThreadAttributes {
+    fileprivate init?(_ json: JSONValue) {
+        guard let tid = json["tid"]?.integerValue.flatMap({ Int32(exactly: $0) }), tid > 0 else { return nil }
+        self.tid = tid
+        cpus = json["cpus"]?.arrayValue?.compactMap { $0.integerValue.flatMap { Int(exactly: $0) } }
+        timerSlackNanoseconds = json["timer_slack_ns"]?.integerValue
     }
 }
 

@@ -11,22 +11,31 @@ struct RestoreCommand {
             printError("nothing to restore: no block device has the label \(RecoveryVolume.label)")
             return ExitCode.done
         }
-        try volume.mount()
-        defer { volume.unmount() }
-        let directory = RecoveryVolume.mountPoint
-        let path = directory + "/recovery.json"
-        guard System.exists(path) else {
-            try PIDFloor.raise()
-            printError("nothing to restore: \(volume.device) holds no recovery.json")
-            return ExitCode.done
-        }
-        let manifest: RecoveryManifest
+        let report: RestoreReport
         do throws(AgentError) {
-            manifest = try RecoveryManifest(parsing: try readFile(path))
+            try volume.mount()
+            // The control domain takes the volume away once the report is there, so it is unmounted before.
+            defer { volume.unmount() }
+            guard let done = try restore(from: RecoveryVolume.mountPoint) else {
+                try PIDFloor.raise()
+                printError("nothing to restore: \(volume.device) holds no recovery.json")
+                return ExitCode.done
+            }
+            report = done
         } catch {
-            try PIDFloor.raise()
+            _ = try? PIDFloor.raise()
+            XenStore.publish(RestoreReport(id: nil, failure: error.description).json.text())
             throw error
         }
+        XenStore.publish(report.json.text())
+        return report.exitCode
+    }
+
+    /// Restores what the mounted volume holds, and leaves a report on it and in /var/lib/xenpr. Nil when it holds nothing.
+    private func restore(from directory: String) throws(AgentError) -> RestoreReport? {
+        let path = directory + "/recovery.json"
+        guard System.exists(path) else { return nil }
+        let manifest = try RecoveryManifest(parsing: try readFile(path))
         // What is restored once has gone on since, so it must never be restored again, whatever happens from here on.
         guard System.rename(path, directory + "/recovery.done.json") == 0 else { throw systemError("cannot rename \(path)") }
         synchronizeDirectory(directory)
@@ -52,8 +61,7 @@ struct RestoreCommand {
         } catch {
             printError("warning: \(error)")
         }
-        XenStore.publish(report.json.text())
-        return report.exitCode
+        return report
     }
 
     private func restoreGroups(of manifest: RecoveryManifest, from directory: String, into report: inout RestoreReport) {

@@ -3,7 +3,10 @@ import PlainJSON
 
 /// What a restore did (`report.json`, schema "xenpr.report/1").
 struct RestoreReport {
-    let id: String
+    /// Of the recovery; nil when not even that could be read.
+    let id: String?
+    /// Why nothing at all was restored.
+    var failure: String?
     var groups: [Group] = []
     var phases: [Phase] = []
     var files: [FileCatchUp.Problem] = []
@@ -36,7 +39,8 @@ struct RestoreReport {
     var json: JSONValue {
         [
             "schema": "xenpr.report/1",
-            "id": .string(id),
+            "id": JSONValue(id),
+            "failure": JSONValue(failure),
             "restored_at": .number(unixSeconds()),
             "groups": .array(
                 groups.map { group in

@@ -122,6 +122,15 @@ enum System {
         return waits.map { $0.revents != 0 }
     }
 
+    /// Sets the CPUs that a thread may run on (sched_setaffinity). False when it is refused, or none of the CPUs is there.
+    static func setAffinity(of thread: pid_t, to cpus: [Int]) -> Bool {
+        // The bits of a kernel cpumask, in longs as the kernel wants them; 8192 CPUs are the most that Linux supports.
+        var mask = [UInt64](repeating: 0, count: 128)
+        for cpu in cpus where (0..<8192).contains(cpu) { mask[cpu / 64] |= 1 << UInt64(cpu % 64) }
+        // The call reads as many bytes as the array has.
+        return unsafe xpr_set_affinity(thread, mask, mask.count * 8) == 0
+    }
+
     /// What a descriptor refers to; nil when it is not open.
     static func status(_ descriptor: Int32) -> stat? {
         var status = stat()
