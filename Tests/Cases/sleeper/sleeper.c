@@ -1,4 +1,4 @@
-// Sleeps 60 s in one call, in the way that its argument names, and writes what the call returned, the seconds that passed on
+// Sleeps 60 s in one call, in the way that its argument names, once the file "begin" is there; then writes what the call returned, the seconds that passed on
 // CLOCK_MONOTONIC and the seconds by which CLOCK_REALTIME is past the time that was meant. 60 s of one clock are the measure:
 // CLOCK_MONOTONIC stands still from the crash to the restore, CLOCK_REALTIME does not.
 #include <errno.h>
@@ -17,8 +17,12 @@ static double now(clockid_t clock) {
 int main(int argc, char **argv) {
     if (argc != 2) return 64;
     const char *way = argv[1];
+    while (access("begin", F_OK) != 0) usleep(20000);
     double monotonic = now(CLOCK_MONOTONIC), real = now(CLOCK_REALTIME);
     struct timespec t = {.tv_sec = 60};
+    char asleep[32];
+    snprintf(asleep, sizeof asleep, "asleep.%s", way);
+    close(open(asleep, O_WRONLY | O_CREAT, 0644));
     int result;
     if (strcmp(way, "relative") == 0) {
         result = nanosleep(&t, NULL) == 0 ? 0 : errno;

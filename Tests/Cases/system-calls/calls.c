@@ -1,5 +1,5 @@
-// Starts one child for each call, which writes "result errno seconds" to a file of the call's name when it returns. The calls
-// named event-* wait for something that process 0 does once the file "go" exists; those named limit-* have a limit of 40 s.
+// Starts one child for each call once the file "begin" is there, which writes "result errno seconds" to a file of the call's name when it returns. The calls
+// named event-* wait for something that process 0 does once the file "go" exists; those named limit-* have a limit of 60 s.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { limit = 40 };
+enum { limit = 60 };
 static int ends[16][2];  // a pipe for each call; process 0 writes one byte to it
 static int *word;        // two futexes that all share: one for the event, one for the limit
 
@@ -127,6 +127,7 @@ int main(void) {
     sigaddset(&set, SIGUSR1);
     sigprocmask(SIG_BLOCK, &set, NULL);
     pid_t sigwaiter = 0;
+    while (access("begin", F_OK) != 0) usleep(20000);
     for (int i = 0; i < call_count; i++) {
         if (pipe(ends[i]) != 0) return 1;
         pid_t child = fork();

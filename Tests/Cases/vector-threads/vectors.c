@@ -1,4 +1,4 @@
-// Each thread descends through 64 stack frames with a filled array each; at the bottom, an assembly loop of about half a second
+// Each thread descends through 64 stack frames with a filled array each; at the bottom, an assembly loop of about a quarter of a second
 // adds constants to vector registers and touches no memory. What the registers hold afterwards has a closed form, so a register
 // that was lost anywhere in the loop shows. Frames are verified on the way up, then the next round begins.
 #include <fcntl.h>
@@ -148,7 +148,7 @@ static void *work(void *argument) {
     for (uint64_t seed = self->index;; seed += 100) {
         double start = now();
         descend(64, turns, seed);
-        if (now() - start < 0.4 && turns < 1ull << 40) turns *= 2;
+        if (now() - start < 0.25 && turns < 1ull << 40) turns *= 2;
         self->rounds++;
     }
     return NULL;
