@@ -29,6 +29,7 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         try writeGhosts(pages: &supply)
         try write(.files, "files", plan.files.entries)
         try write(.processTree, "pstree", plan.tree.messages())
+        try writeLocks()
         try write(.cgroups, "cgroup", [cgroups.message()])
         try write(.timeNamespace, "timens-0", [Self.clocks(plan.group.clocks)])
         try write(
@@ -51,6 +52,16 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         var image = try ImageWriter(kind, name: name, in: directory)
         for message in messages { try image.append(message) }
         bytes &+= try image.finish()
+    }
+
+    private mutating func writeLocks() throws(CheckpointError) {
+        let locks = plan.group.fileLocks
+        let messages = locks.compactMap(FileLockImage.message(of:))
+        if messages.count < locks.count {
+            let reason = "\(locks.count - messages.count) leases on files are lost"
+            obstacles.append(Obstacle(.degraded, pid: nil, reason: reason))
+        }
+        if !messages.isEmpty { try write(.fileLocks, "filelocks", messages) }
     }
 
     /// `timens_entry` of images/timens.proto.

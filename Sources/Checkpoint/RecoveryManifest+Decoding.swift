@@ -101,7 +101,8 @@ extension RecoveryManifest.FileCatchUp {
             mode: try node.integer("mode", in: 0...0o177777), uid: try node.integer("uid", in: 0...UInt32.max),
             gid: try node.integer("gid", in: 0...UInt32.max), content: try node.optionalRelativePath("content"),
             extents: try node.triples("extents").map { Extent(fileOffset: $0.0, length: $0.1, contentOffset: $0.2) },
-            isHeld: try node.optionalFlag("held") ?? true)
+            isHeld: try node.optionalFlag("held") ?? true,
+            links: UInt32(clamping: try node.optionalUnsigned("links") ?? 1))
         for extent in extents {
             // off_t is signed: all ends must stay below 2^63.
             let ends = [extent.fileOffset, extent.contentOffset].map { $0.addingReportingOverflow(extent.length) }

@@ -64,7 +64,7 @@ extension RecoveryManifest.FileCatchUp {
             "uid": JSONValue(uid),
             "gid": JSONValue(gid), "content": JSONValue(content),
             "extents": .array(extents.map { [JSONValue($0.fileOffset), JSONValue($0.length), JSONValue($0.contentOffset)] }),
-            "held": .bool(isHeld),
+            "held": .bool(isHeld), "links": JSONValue(links),
         ]
     }
 }

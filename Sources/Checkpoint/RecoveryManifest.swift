@@ -142,6 +142,8 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var extents: [Extent]
         /// A process of a group has it open.
         public var isHeld: Bool
+        /// How many names it had.
+        public var links: UInt32
 
         public struct Extent: Sendable, Equatable {
             public var fileOffset: UInt64
@@ -157,7 +159,7 @@ public struct RecoveryManifest: Sendable, Equatable {
 
         public init(
             path: String, inode: UInt64, size: UInt64, mode: UInt32, uid: UInt32, gid: UInt32, content: String?,
-            extents: [Extent], isHeld: Bool = true
+            extents: [Extent], isHeld: Bool = true, links: UInt32 = 1
         ) {
             self.path = path
             self.inode = inode
@@ -168,6 +170,7 @@ public struct RecoveryManifest: Sendable, Equatable {
             self.content = content
             self.extents = extents
             self.isHeld = isHeld
+            self.links = links
         }
     }
 

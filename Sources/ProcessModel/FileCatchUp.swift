@@ -13,6 +13,8 @@ public struct FileCatchUp: Sendable, Hashable {
         public var mode: UInt32
         public var uid: UInt32
         public var gid: UInt32
+        /// How many names it had (`i_nlink`).
+        public var links: UInt32
         public var sizeBytes: UInt64
         /// Pages to write, ascending, the address being the offset in the file; the last one may reach beyond the file's end.
         public var runs: [PageRun]
@@ -20,8 +22,8 @@ public struct FileCatchUp: Sendable, Hashable {
         public var isHeld: Bool
 
         public init(
-            path: KernelString, device: UInt64, inode: UInt64, mode: UInt32, uid: UInt32, gid: UInt32, sizeBytes: UInt64,
-            runs: [PageRun] = [], isHeld: Bool = false
+            path: KernelString, device: UInt64, inode: UInt64, mode: UInt32, uid: UInt32, gid: UInt32, links: UInt32 = 1,
+            sizeBytes: UInt64, runs: [PageRun] = [], isHeld: Bool = false
         ) {
             self.path = path
             self.device = device
@@ -29,6 +31,7 @@ public struct FileCatchUp: Sendable, Hashable {
             self.mode = mode
             self.uid = uid
             self.gid = gid
+            self.links = links
             self.sizeBytes = sizeBytes
             self.runs = runs
             self.isHeld = isHeld

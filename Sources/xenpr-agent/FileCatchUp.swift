@@ -51,12 +51,15 @@ struct FileCatchUp {
     }
 
     /// Makes one file what it was.
-    private mutating func catchUp(_ file: RecoveryManifest.File, _ root: borrowing Descriptor) throws(AgentError) {
+    private mutating func catchUp(
+        _ file: RecoveryManifest.File, _ root: borrowing Descriptor, looksForName: Bool = true
+    ) throws(AgentError) {
         if try makeOtherKind(file, root) { return }
         let path = try relative(file.path)
         guard file.size >= 0 else { throw AgentError(description: "its size \(file.size) is not a size") }
         guard let existing = Descriptor(taking: System.openBeneath(root, path, O_RDWR | O_NOFOLLOW | O_NONBLOCK)) else {
             guard errno == ENOENT else { throw systemError("it cannot be opened") }
+            if looksForName, try restoreName(file, root) { return try catchUp(file, root, looksForName: false) }
             guard isComplete(file) else {
                 throw AgentError(description: "it is gone, and only part of its content was in memory")
             }
@@ -73,6 +76,7 @@ struct FileCatchUp {
             files += 1
             return
         }
+        if looksForName, try restoreName(file, root) { return try catchUp(file, root, looksForName: false) }
         // Another file has the name now. Where the saved pages do not make up the whole content, what the process had seen
         // cannot be put together, and the file that is there stays as it is.
         guard isComplete(file) else {
@@ -159,7 +163,7 @@ struct FileCatchUp {
     }
 
     /// Moves a file that the dead processes had removed, and that is back, out of the way; nothing is ever deleted.
-    private func setAside(
+    func setAside(
         _ entry: RecoveryManifest.Removed, _ root: borrowing Descriptor, keepsNewer: Bool
     ) throws(AgentError) {
         let path = try relative(entry.path)

@@ -51,6 +51,8 @@ struct RecoveryManifest {
         let extents: [Extent]
         /// A process that is restored has it open, so it must be as it was whatever happened to it since.
         let isHeld: Bool
+        /// How many names it had.
+        let links: UInt32
     }
 
     struct Extent {
@@ -148,5 +150,6 @@ extension RecoveryManifest.File {
         }
         self.extents = extents
         isHeld = json["held"]?.boolValue ?? true
+        links = UInt32(clamping: json["links"]?.integerValue ?? 1)
     }
 }

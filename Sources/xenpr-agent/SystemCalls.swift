@@ -34,6 +34,23 @@ enum System {
         unsafe renameat(directory.number, name, AT_FDCWD, new)
     }
 
+    /// Renames a file inside a directory.
+    static func rename(_ directory: borrowing Descriptor, _ name: String, within new: String) -> Int32 {
+        unsafe renameat(directory.number, name, directory.number, new)
+    }
+
+    /// Gives a file of a directory a second name in it.
+    static func link(_ directory: borrowing Descriptor, _ name: String, to new: String) -> Int32 {
+        unsafe linkat(directory.number, name, directory.number, new, 0)
+    }
+
+    /// What a name in a directory refers to, a symbolic link being itself; nil when there is nothing.
+    static func status(_ directory: borrowing Descriptor, _ name: String) -> stat? {
+        var status = stat()
+        // fstatat fills the structure that is passed.
+        return unsafe fstatat(directory.number, name, &status, AT_SYMLINK_NOFOLLOW) == 0 ? status : nil
+    }
+
     static func isWritable(_ path: String) -> Bool { unsafe access(path, W_OK) == 0 }
 
     static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }

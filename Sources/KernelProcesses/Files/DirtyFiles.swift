@@ -209,6 +209,7 @@ struct DirtyFileWalk {
                 path: KernelString(bytes: path), device: filesystem.identity.device,
                 inode: try kernel.value(fields.number, of: inode), mode: try kernel.uint32(fields.mode, of: inode),
                 uid: try kernel.uint32(fields.uid, of: inode), gid: try kernel.uint32(fields.gid, of: inode),
+                links: try kernel.uint32(fields.links, of: inode),
                 sizeBytes: try kernel.value(fields.size, of: inode), runs: runs, isHeld: isHeld))
     }
 
