@@ -14,7 +14,7 @@ CASES ?= Tests/Cases
 REPORT ?=
 ON ?= xen
 
-.PHONY: demo test cases bench build packages lint unit clean
+.PHONY: demo test cases bench build packages lint unit install install-agent clean
 
 demo: build
 	$(LAB) run --on xen Tests/Cases
@@ -46,6 +46,23 @@ packages:
 	if [ "$$(id -u)" != 0 ]; then \
 		echo "packages are missing; as root: apt-get update && apt-get install" $$missing >&2; exit 1; fi; \
 	apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $$missing
+
+# The control domain's part. The minor's kernel is the one that is named, as Debian ships it.
+KERNEL ?= $(shell uname -r)
+install:
+	install -D -m 755 .build/release/xenprd $(DESTDIR)/usr/sbin/xenprd
+	install -D -m 755 .build/release/xenpr $(DESTDIR)/usr/bin/xenpr
+	install -D -m 644 Support/xenprd.service $(DESTDIR)/lib/systemd/system/xenprd.service
+	[ -e $(DESTDIR)/etc/xenpr/xenprd.toml ] || install -D -m 644 Support/xenprd.toml $(DESTDIR)/etc/xenpr/xenprd.toml
+	install -D -m 644 /boot/vmlinuz-$(KERNEL) $(DESTDIR)/usr/lib/xenpr/minor-vmlinuz
+	Support/make-initrd --init .build-static/release/xenpr-minor --modules /lib/modules/$(KERNEL) \
+		--module xen-privcmd --module xen-blkfront --module crc32c_generic --module ext4 \
+		--out $(DESTDIR)/usr/lib/xenpr/minor-initrd
+
+# The part of each protected guest; the two files can also be copied there.
+install-agent:
+	install -D -m 755 .build-static/release/xenpr-agent $(DESTDIR)/usr/sbin/xenpr-agent
+	install -D -m 644 Support/xenpr-agent.service $(DESTDIR)/lib/systemd/system/xenpr-agent.service
 
 clean:
 	rm -rf .build .build-static
