@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// The cgroup (v2) of one group: `/xenpr/NAME` below the mount point of the unified hierarchy (`kernel/cgroup/cgroup.c`).
@@ -56,8 +57,9 @@ struct ControlGroup {
         for process in processes { _ = Glibc.kill(process, SIGKILL) }
     }
 
-    /// Waits until no process is left, at most so long.
-    func waitUntilEmpty(timeoutMilliseconds: Int32 = -1) {
+    /// Waits until no process is left, at most so long. Signals that come through a signalfd meanwhile are handed to every
+    /// process of the group.
+    func waitUntilEmpty(timeoutMilliseconds: Int32 = -1, signals: Int32 = -1) {
         let path = directory + "/cgroup.events"
         let deadline = monotonicSeconds() + Double(timeoutMilliseconds) / 1000
         while let events = Descriptor(taking: System.open(path, O_RDONLY)) {
@@ -67,7 +69,12 @@ struct ControlGroup {
                 String(decoding: bytes, as: UTF8.self).split(separator: "\n").contains("populated 1")
             else { return }
             if timeoutMilliseconds >= 0, monotonicSeconds() >= deadline { return }
-            _ = System.poll([events.number], events: POLLPRI, milliseconds: timeoutMilliseconds)
+            // poll skips a descriptor of -1.
+            let ready = System.poll([(events.number, POLLPRI), (signals, POLLIN)], milliseconds: timeoutMilliseconds)
+            if let ready, ready[1] {
+                let signal = xpr_read_signalfd(signals)
+                for process in processes where signal > 0 { _ = Glibc.kill(process, signal) }
+            }
         }
     }
 

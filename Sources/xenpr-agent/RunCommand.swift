@@ -20,7 +20,7 @@ struct RunCommand {
                     description: "cannot start group \(group): it already has processes in \(cgroup.directory); "
                         + "take another name, end them, or wait for them with --attach")
             }
-            return waitUntilEmpty(cgroup)
+            return try waitUntilEmpty(cgroup)
         }
         try cgroup.create()
         try PIDFloor.raise()
@@ -90,9 +90,12 @@ struct RunCommand {
     }
 
     /// Waits until the last process of a group that already runs has ended.
-    private func waitUntilEmpty(_ cgroup: ControlGroup) -> Int32 {
+    private func waitUntilEmpty(_ cgroup: ControlGroup) throws(AgentError) -> Int32 {
         printError("group \(group) already runs; waiting for its end")
-        cgroup.waitUntilEmpty()
+        guard let signals = Descriptor(taking: xpr_termination_signalfd()) else {
+            throw systemError("cannot wait for group \(group)")
+        }
+        cgroup.waitUntilEmpty(signals: signals.number)
         return ExitCode.done
     }
 

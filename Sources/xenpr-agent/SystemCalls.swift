@@ -133,7 +133,12 @@ enum System {
     /// Waits for events on descriptors, at most `milliseconds` (-1: without limit). Returns which of them have some, or nil
     /// after a signal or a failure.
     static func poll(_ descriptors: [Int32], events: Int32 = POLLIN, milliseconds: Int32 = -1) -> [Bool]? {
-        var waits = descriptors.map { pollfd(fd: $0, events: Int16(events), revents: 0) }
+        poll(descriptors.map { ($0, events) }, milliseconds: milliseconds)
+    }
+
+    /// The same with events of its own for each descriptor.
+    static func poll(_ descriptors: [(Int32, events: Int32)], milliseconds: Int32 = -1) -> [Bool]? {
+        var waits = descriptors.map { pollfd(fd: $0, events: Int16($1), revents: 0) }
         // poll reads and writes exactly the entries of the array, which lives across the call.
         guard unsafe Glibc.poll(&waits, nfds_t(waits.count), milliseconds) >= 0 else { return nil }
         return waits.map { $0.revents != 0 }
