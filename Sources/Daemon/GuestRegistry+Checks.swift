@@ -57,7 +57,7 @@ extension GuestRegistry {
         case .blank:
             throw Refusal(
                 422, "volume_blank", "\(path) is blank, not a recovery volume",
-                nextStep: "\(command), or xenpr protect \(guest) --volume \(path) --format")
+                nextStep: "\(command), or xenpr protect \(guest) --volume \(path) --format-volume")
         case .foreign(let what):
             throw Refusal(
                 422, "volume_foreign", "\(path) is not a recovery volume: it holds \(what)",

@@ -42,30 +42,14 @@ struct DaemonClient {
         } catch {
             throw CommandFailure("xenprd ended before it had answered: xenpr status, when it is back")
         }
+        // The client closes the connection when it ends, which must not be before the whole answer is there.
+        _ = consume client
         try check(response, data)
         do {
             return try WireCoding.decode(Schema<Body>.self, from: data)
         } catch {
             throw CommandFailure(
                 "cannot understand xenprd's answer to \(method.rawValue) \(path): are xenpr and xenprd of one version?")
-        }
-    }
-
-    /// Follows the daemon's events; returns when the daemon ends.
-    func follow(_ each: (EventDocument) throws -> Void) async throws {
-        var client = HTTPClient()
-        let response = try await request(&client, .GET, "/v1/events", query: [], body: Data())
-        guard case .httpBody(let body) = response.payload else { return }
-        var line = Data()
-        for try await chunk in body {
-            for byte in chunk {
-                guard byte == UInt8(ascii: "\n") else {
-                    line.append(byte)
-                    continue
-                }
-                if !line.isEmpty { try each(try WireCoding.decode(Schema<EventDocument>.self, from: line).body) }
-                line.removeAll(keepingCapacity: true)
-            }
         }
     }
 
@@ -78,7 +62,7 @@ struct DaemonClient {
         do {
             return try await client.sendHTTPRequest(request, to: .unix(path: socket))
         } catch {
-            throw CommandFailure("cannot reach xenprd at \(socket): is it running? try: systemctl start xenprd")
+            throw CommandFailure.noDaemon(at: socket)
         }
     }
 
@@ -90,5 +74,11 @@ struct DaemonClient {
         let next = refusal.nextStep.map { "; next: \($0)" } ?? ""
         throw CommandFailure(
             refusal.message + next, code: refusal.code == "kernel_not_supported" ? .kernelNotSupported : .failure)
+    }
+}
+
+extension CommandFailure {
+    static func noDaemon(at socket: String) -> CommandFailure {
+        CommandFailure("cannot reach xenprd at \(socket): is it running? try: systemctl start xenprd")
     }
 }

@@ -21,14 +21,14 @@ struct ProtectCommand: AsyncParsableCommand {
             "Who reads the dead guest: a minor domain, or the control domain itself.", valueName: "minor|control"))
     var salvage: Salvager = .minor
     @Flag(help: "Make the volume's file system when it is blank; one that holds anything is never touched.")
-    var format = false
+    var formatVolume = false
     @OptionGroup var output: OutputOptions
     @OptionGroup var daemon: DaemonOptions
 
     func run() async throws {
         let absolute = { (path: String) in URL(fileURLWithPath: path).standardizedFileURL.path }
         let wish = ProtectRequest(
-            config: config.map(absolute), volume: volume.map(absolute), salvage: salvage, format: format)
+            config: config.map(absolute), volume: volume.map(absolute), salvage: salvage, format: formatVolume)
         let answer = try await daemon.client.put(GuestDocument.self, "/v1/guests/\(try guestName(domain))", wish)
         try show(answer, output.format)
         if answer.body.state != .armed {
@@ -82,21 +82,26 @@ struct StatusCommand: AsyncParsableCommand {
             case .table: table(answer.body.guests).printOut()
             }
         }
-        if watch { try await follow() }
+        if watch {
+            flushOutput()
+            try await follow()
+        }
     }
 
     private func follow() async throws {
-        try await daemon.client.follow { event in
+        var last = ""
+        try await EventFollower(socket: daemon.socket).run { event in
             guard domain == nil || event.guest.guest == domain else { return }
             switch output.format {
             case .json:
                 print(String(decoding: try WireCoding.encode(Schema("xenpr.event/1", event)), as: UTF8.self))
             case .table:
                 let step = event.transition.map { "\($0.from.rawValue) → \($0.to.rawValue)" } ?? event.guest.state.rawValue
-                let detail = event.guest.detail.map { ": \($0)" } ?? ""
-                print(
-                    "\(clockText(event.transition?.at ?? Timestamp(unixSeconds: Date().timeIntervalSince1970)))  \(event.guest.guest)  \(step)\(detail)"
-                )
+                let text = "\(event.guest.guest)  \(step)" + (event.guest.detail.map { ": \($0)" } ?? "")
+                // A record may be kept anew for something that people are not shown.
+                guard event.transition != nil || (event.guest.detail != nil && text != last) else { return }
+                last = text
+                print("\(clockText(event.transition?.at ?? Timestamp(unixSeconds: Date().timeIntervalSince1970)))  \(text)")
             }
             // A follower at the end of a pipe wants each line when it happens.
             flushOutput()
@@ -126,7 +131,7 @@ private func table(_ guests: [GuestDocument]) -> Table {
         table.add(
             guest.guest, guest.state.rawValue, timeText(guest.since), guest.mainDomain.map(String.init) ?? "-",
             guest.minorDomain.map(String.init) ?? "-", guest.kernel ?? "-",
-            (guest.detail ?? "") + (guest.leaving ? " (protection ends when it is back)" : ""))
+            (guest.detail ?? "") + (guest.leaving && guest.state != .unprotected ? " (protection ends when it is back)" : ""))
     }
     return table
 }
