@@ -95,7 +95,13 @@ struct FileCatchUp {
         guard let new = Descriptor(taking: System.openBeneath(root, path, O_RDWR | O_CREAT | O_EXCL, 0o600)) else {
             throw systemError("it cannot be created")
         }
-        try write(file, to: new, isNew: true)
+        do throws(AgentError) {
+            try write(file, to: new, isNew: true)
+        } catch {
+            // Half a file would be taken for a whole one.
+            System.unlink(file.path)
+            throw error
+        }
         synchronizeDirectory(directory)
         files += 1
     }

@@ -74,7 +74,7 @@ struct GroupRestore {
         for process in group.processes {
             guard let owner = readText("/proc/\(process.pid)/comm") else { continue }
             return "PID \(process.pid) (\(process.command)) is taken by \(owner.prefix { $0 != "\n" }); "
-                + "restart this domain with the agent's unit enabled, or end that process and run `xenpr-agent restore` again"
+                + "see that xenpr-agent.service is enabled and comes before what starts it"
         }
         return nil
     }
