@@ -65,6 +65,16 @@ import Glibc
         return Array(blob.prefix(Int(length)))
     }
 
+    /// The highest GFN that a domain has; everything of its memory lies at or below it.
+    public func highestFrame(of id: DomainID) throws(XenError) -> UInt64 {
+        var frame: xen_pfn_t = 0
+        // Writes into the local value only.
+        guard unsafe xc_domain_maximum_gpfn(handle, id.rawValue, &frame) == 0 else {
+            throw .last("ask for the size of domain \(id)'s memory")
+        }
+        return UInt64(frame)
+    }
+
     public func pause(_ id: DomainID) throws(XenError) {
         guard unsafe xc_domain_pause(handle, id.rawValue) == 0 else { throw .last("pause domain \(id)") }
     }

@@ -34,19 +34,32 @@ import GuestMemory
 
     /// - Parameters:
     ///   - domain: the domain's number.
-    ///   - frameLimit: one past the highest GFN (the domain's memory map ends there); nil takes what x86-64 can have.
+    ///   - frameLimit: one past the highest GFN (the domain's memory map ends there); nil asks Xen.
     public init(domain: UInt32, frameLimit: FrameNumber? = nil) throws(DomainMemoryError) {
         guard let handle = unsafe xenforeignmemory_open(xpr_silent_logger(), 0) else {
             throw DomainMemoryError(domain: domain, errno: errno)
         }
         unsafe self.handle = handle
         self.domain = domain
-        self.frameLimit = frameLimit ?? FrameNumber(1 << 40)
+        self.frameLimit = frameLimit ?? Self.frameLimit(of: domain)
     }
 
     deinit {
         forget()
         unsafe xenforeignmemory_close(handle)
+    }
+
+    /// One past the highest frame, as Xen tells the control domain. A minor may not ask: it takes 16 GiB when the control
+    /// domain has not told it more.
+    private static func frameLimit(of domain: UInt32) -> FrameNumber {
+        let fallback = FrameNumber(4 << 20)
+        guard let control = unsafe xc_interface_open(xpr_silent_logger(), xpr_silent_logger(), 0) else { return fallback }
+        // Opened just above.
+        defer { unsafe xc_interface_close(control) }
+        var highest: xen_pfn_t = 0
+        // Writes into the local value only.
+        guard unsafe xc_domain_maximum_gpfn(control, domain, &highest) == 0 else { return fallback }
+        return FrameNumber(UInt64(highest) + 1)
     }
 
     public func read(_ address: PhysicalAddress, into buffer: UnsafeMutableRawBufferPointer) throws(MemoryFault) {

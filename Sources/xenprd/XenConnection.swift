@@ -91,6 +91,8 @@ actor XenConnection {
         try store.share("\(minor.storePath)/xenpr", owner: .control, with: minor)
         try store.write("\(minor.storePath)/xenpr/main", "\(main)")
         try store.write("\(minor.storePath)/xenpr/name", guest)
+        // Only the control domain may ask Xen how far main's memory goes.
+        try store.write("\(minor.storePath)/xenpr/frames", "\(hypervisor.highestFrame(of: main) + 1)")
         try hypervisor.setTarget(of: minor, to: main)
         try hypervisor.unpause(minor)
     }

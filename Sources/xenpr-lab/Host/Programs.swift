@@ -4,6 +4,9 @@ import Foundation
 struct Programs: Sendable {
     /// The command xenpr, for the host and the control domain.
     let xenpr: String
+    /// The daemon, for the control domain, and the first process of the minor; only Xen needs them.
+    let xenprd: String
+    let minor: String
     let agent: AgentFiles
 
     /// The root of the repository.
@@ -24,7 +27,8 @@ struct Programs: Sendable {
         let unit = "\(repository)/Support/xenpr-agent.service"
         guard FileManager.default.fileExists(atPath: unit) else { throw LabFailure("cannot find \(unit)") }
         return Programs(
-            xenpr: try program("xenpr"), agent: AgentFiles(program: try program("xenpr-agent"), unit: unit),
+            xenpr: try program("xenpr"), xenprd: try program("xenprd"), minor: try program("xenpr-minor"),
+            agent: AgentFiles(program: try program("xenpr-agent"), unit: unit),
             repository: repository)
     }
 

@@ -33,6 +33,7 @@ struct Run: AsyncParsableCommand {
         let programs = try Programs.find()
         let packages = definitions.reduce(into: Set()) { $0.formUnion($1.packages) }
         let image = try await MainImage.make(packages: packages, agent: programs.agent, in: cache, progress: progress)
+        let xen = on == .xen ? try await XenImages.make(for: image, in: cache, progress: progress) : nil
         // Images need the host's network; all the rest happens in namespaces of its own.
         guard LabNetwork.isInside else { try LabNetwork.enter() }
         EndOnSignals.install()
@@ -43,11 +44,12 @@ struct Run: AsyncParsableCommand {
         defer { try? FileManager.default.removeItem(atPath: sockets) }
         progress("logs of this run: \(directory)")
         let machine: any LabMachine
-        switch on {
-        case .qemu:
+        if let xen {
+            machine = XenMachine(
+                image: image, hypervisor: xen.hypervisor, controlDomain: xen.control, programs: programs, salvager: salvage,
+                cache: cache, directory: directory, sockets: sockets, progress: progress)
+        } else {
             machine = QEMUMachine(image: image, programs: programs, directory: directory, sockets: sockets, progress: progress)
-        case .xen:
-            throw LabFailure("cannot run on xen: this build has only --on qemu")
         }
         let run = LabRun(
             machine: machine, runners: definitions.map { CaseRunner($0, directory: directory) }, trigger: trigger,

@@ -1,0 +1,169 @@
+import Foundation
+
+/// Main as a PVH domain of a real Xen, which runs with its control domain in QEMU: xenprd and a minor recover it.
+actor XenMachine: LabMachine {
+    nonisolated let main: SSHShell
+    nonisolated let control: any Shell
+    /// The control domain again, with what only a connection has.
+    private let controlConnection: SSHShell
+
+    private let image: MainImage
+    private let programs: Programs
+    private let salvager: Salvager
+    private let cache: Cache
+    private let hypervisor: XenHypervisor
+    private let controlDomain: XenControlDomain
+    private let directory: String
+    private let progress: Progress
+    private var qemu: QEMUProcess?
+    private var crash: XenRecoveries.Recovery?
+
+    init(
+        image: MainImage, hypervisor: XenHypervisor, controlDomain: XenControlDomain, programs: Programs, salvager: Salvager,
+        cache: Cache, directory: String, sockets: String, progress: Progress
+    ) {
+        self.image = image
+        self.hypervisor = hypervisor
+        self.controlDomain = controlDomain
+        self.programs = programs
+        self.salvager = salvager
+        self.cache = cache
+        self.directory = directory
+        self.progress = progress
+        main = SSHShell(
+            place: "main", address: LabNetwork.main, key: image.key.privateFile, controlSocket: "\(sockets)/main")
+        controlConnection = SSHShell(
+            place: "the control domain", address: LabNetwork.control, key: image.key.privateFile,
+            controlSocket: "\(sockets)/control")
+        control = controlConnection
+    }
+
+    func boot() async throws {
+        try await makeDisks()
+        qemu = try await QEMUProcess.start(await arguments(), log: "\(directory)/qemu.log")
+        try await controlConnection.connect(within: .seconds(240))
+        progress("Xen and the control domain are up; creating main")
+        try await control.require("xl create /etc/xen/main.cfg", timeout: .seconds(240))
+        try await control.require(
+            "setsid xenprd < /dev/null > /var/log/xen/xenprd.log 2>&1 & sleep 1; kill -0 $!", timeout: .seconds(60))
+        try await main.connect(within: .seconds(600))
+        progress("main is up; starting its protection")
+        try await control.require(
+            "xenpr protect main --config /etc/xen/main.cfg --volume /dev/vdc --salvage \(salvager.rawValue)",
+            timeout: .seconds(480))
+        progress("main is armed: \(salvager == .minor ? "a minor has learned its kernel" : "the control domain will salvage")")
+    }
+
+    func crash(_ trigger: Trigger) async throws {
+        let strike = Task { [main] in try await CrashScript.run(trigger, in: main) }
+        defer { strike.cancel() }
+        if trigger == .nmi {
+            try await strike.value
+            try await control.require("xl trigger main nmi")
+        }
+        let known = try await XenRecoveries.all(in: control).count
+        let control = control
+        // xenprd's list is the sign: the dead domain itself may be gone again before anybody looks.
+        crash = try await poll(every: .milliseconds(500), within: .seconds(180), for: "the crash by \(trigger.rawValue)") {
+            let recoveries = try await XenRecoveries.all(in: control)
+            return recoveries.count > known ? recoveries.first : nil
+        }
+        progress("main's kernel is dead; xenprd calls this recovery \(crash?.id ?? "?")")
+        await main.disconnect()
+    }
+
+    func recover(by salvager: Salvager) async throws -> RecoveryRecord {
+        guard let crash else { throw LabFailure("cannot recover main: it has not crashed") }
+        let control = control
+        let progress = progress
+        let states = StateProgress()
+        let ended = try await poll(every: .seconds(1), within: .seconds(900), for: "the end of recovery \(crash.id)") {
+            if let state = try await XenRecoveries.state(in: control), await states.isNew(state) { progress(state) }
+            return try await XenRecoveries.all(in: control).first { $0.id == crash.id && $0.outcome != "running" }
+        }
+        await keepLogs()
+        for reason in ended.reasons { progress(reason) }
+        try await scanForPanics()
+        try await main.connect(within: .seconds(300))
+        var record = RecoveryRecord(
+            crashedAt: Date(timeIntervalSince1970: ended.crashedAt), salvagedBy: ended.salvagedBy ?? "nobody")
+        record.phases = ended.timeline.map {
+            Phase(phase: $0.phase, start: $0.start - ended.crashedAt, seconds: $0.seconds, bytes: $0.bytes, pages: $0.pages)
+        }
+        record.recovery = ended.text
+        record.report = try await main.run("xenpr-agent report --format json", timeout: .seconds(60)).output
+        return record
+    }
+
+    func shutdown() async {
+        await main.disconnect()
+        if qemu != nil { await keepLogs() }
+        await controlConnection.disconnect()
+        await qemu?.quit()
+    }
+
+    /// The states that were shown already.
+    private actor StateProgress {
+        private var last = ""
+        func isNew(_ state: String) -> Bool {
+            defer { last = state }
+            return state != last
+        }
+    }
+
+    private func makeDisks() async throws {
+        for (name, base) in [("control", controlDomain.disk), ("main", image.disk)] {
+            try await Tool.require(
+                "qemu-img", ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, "\(directory)/\(name).qcow2"])
+        }
+        let empty = "\(directory)/empty"
+        try FileManager.default.createDirectory(atPath: empty, withIntermediateDirectories: true)
+        try await DiskImage.makeExt4(at: "\(directory)/recovery.ext4", from: empty, label: "xenpr-recovery", megabytes: 2048)
+        try await XenPayload.make(image: image, programs: programs, cache: cache, at: "\(directory)/payload.ext4")
+    }
+
+    private func arguments() async -> [String] {
+        let kvm = await HostProcessor.startsKVMGuests()
+        func disk(_ file: String, _ format: String) -> [String] {
+            ["-drive", "file=\(directory)/\(file),if=virtio,format=\(format),cache=unsafe"]
+        }
+        return [
+            "-accel", kvm ? "kvm" : "tcg,thread=multi", "-cpu", kvm ? "host" : Self.emulatedProcessor, "-smp", "2",
+            "-m", "3072", "-display", "none", "-no-reboot", "-serial", "file:\(directory)/xen-and-control.serial.log",
+            "-kernel", hypervisor.image,
+            "-append", "dom0_mem=1024M,max:1024M xpti=no spec-ctrl=no com1=115200,8n1 console=com1 loglvl=warning",
+            "-initrd",
+            "\(image.kernel.image) console=hvc0 root=/dev/vda net.ifnames=0 loglevel=5 panic=0,\(controlDomain.initramfs)",
+        ] + disk("control.qcow2", "qcow2") + disk("main.qcow2", "qcow2") + disk("recovery.ext4", "raw")
+            + disk("payload.ext4", "raw") + [
+                "-netdev", "tap,id=lab,ifname=\(LabNetwork.tap),script=no,downscript=no",
+                "-device", "virtio-net-pci,netdev=lab,romfile=", "-device", "virtio-rng-pci",
+            ]
+    }
+
+    /// The model that computes right: with XSAVE, QEMU's emulation of nested virtualisation silently corrupts the vector registers
+    /// of programs; with SMAP or SMEP a PV control domain dies at once, with RDTSCP a PVH guest gets #GP.
+    private static let emulatedProcessor =
+        "EPYC-Milan,+svm,-smap,-smep,-rdtscp,-avx,-avx2,-fma,-f16c,-xsave,-xsaveopt,-pku,-vaes,-vpclmulqdq"
+
+    /// Copies the consoles of all domains and the log of xenprd to the run's directory; what cannot be had is left out.
+    private func keepLogs() async {
+        guard let list = try? await control.run("ls /var/log/xen/console/*.log /var/log/xen/*.log") else { return }
+        for path in list.output.split(whereSeparator: \.isNewline).map(String.init) {
+            guard let text = try? await control.readFile(path) else { continue }
+            let name = (path as NSString).lastPathComponent
+            try? text.write(toFile: "\(directory)/\(name)", atomically: false, encoding: .utf8)
+        }
+    }
+
+    /// Main's panic is what the run wants; one of the minor or of the control domain is a fault of ours.
+    private func scanForPanics() async throws {
+        let names = try FileManager.default.contentsOfDirectory(atPath: directory)
+        for name in names where name.hasSuffix(".log") && !name.hasPrefix("guest-main") {
+            guard let text = try? String(contentsOfFile: "\(directory)/\(name)", encoding: .utf8) else { continue }
+            for line in text.split(whereSeparator: \.isNewline) where line.contains("Kernel panic") || line.contains("Oops:") {
+                throw LabFailure("unexpected panic in \(directory)/\(name): \(line)")
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+import Foundation
+
+/// The disk with what this build and this run bring to the control domain: our programs, the kernels and initramfs of main and
+/// the minor, main's configuration. It is mounted there at /usr/lib/xenpr.
+enum XenPayload {
+    static func make(image: MainImage, programs: Programs, cache: Cache, at path: String) async throws {
+        let tree = path + ".tree"
+        let manager = FileManager.default
+        try manager.createDirectory(atPath: tree, withIntermediateDirectories: true)
+        defer { try? manager.removeItem(atPath: tree) }
+        try manager.copyItem(atPath: programs.xenpr, toPath: "\(tree)/xenpr")
+        try manager.copyItem(atPath: programs.xenprd, toPath: "\(tree)/xenprd")
+        for program in ["xenpr", "xenprd"] { try await Tool.require("strip", ["\(tree)/\(program)"]) }
+        try manager.copyItem(
+            atPath: try await XenGuestKernel.uncompressed(image.kernel, in: cache), toPath: "\(tree)/minor-vmlinuz")
+        // The same kernel for main.
+        try manager.linkItem(atPath: "\(tree)/minor-vmlinuz", toPath: "\(tree)/main-vmlinux")
+        try manager.copyItem(atPath: image.initramfs, toPath: "\(tree)/main-initrd")
+        try configuration.write(toFile: "\(tree)/main.cfg", atomically: false, encoding: .utf8)
+        let minor = "\(path).minor"
+        defer { try? manager.removeItem(atPath: minor) }
+        try await Tool.require("strip", ["-o", minor, programs.minor])
+        let modules = ["xen-privcmd", "xen-blkfront", "crc32c_generic", "ext4"].flatMap { ["--module", $0] }
+        try await Tool.require(
+            "\(programs.repository)/Support/make-initrd",
+            ["--init", minor, "--modules", image.kernel.modules, "--out", "\(tree)/minor-initrd"] + modules)
+        try await DiskImage.makeExt4(at: path, from: tree, label: "xenpr-payload", megabytes: 320)
+    }
+
+    /// xl.cfg(5) of main. A guest whose TSC is emulated fails in QEMU ("Insn len emulation failed"), hence tsc_mode.
+    private static let configuration = """
+        name = "main"
+        type = "pvh"
+        kernel = "/usr/lib/xenpr/main-vmlinux"
+        ramdisk = "/usr/lib/xenpr/main-initrd"
+        cmdline = "\(MainImage.commandLine(console: "hvc0", root: "/dev/xvda", address: LabNetwork.main))"
+        memory = 768
+        vcpus = 2
+        tsc_mode = "native"
+        disk = ["phy:/dev/vdb,xvda,w"]
+        vif = ["bridge=xenbr0,mac=00:16:3e:58:50:52"]
+        on_crash = "preserve"
+        on_watchdog = "preserve"
+
+        """
+}
