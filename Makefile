@@ -10,6 +10,8 @@ HOST_PROGRAMS = xenpr xenprd xenpr-lab
 STATIC_PROGRAMS = xenpr-minor xenpr-agent
 
 LAB = .build/release/xenpr-lab
+# The memory of a dead guest with all cases in it, which the dump tests read.
+DUMP = $(CURDIR)/.build/dump.elf
 CASES ?= Tests/Cases
 REPORT ?=
 ON ?= xen
@@ -20,7 +22,8 @@ demo: build
 	$(LAB) run --on xen Tests/Cases
 
 test: lint unit build
-	$(LAB) run --on qemu $(if $(REPORT),--report $(REPORT).qemu) Tests/Cases
+	$(LAB) run --on qemu --dump $(DUMP) $(if $(REPORT),--report $(REPORT).qemu) Tests/Cases
+	XENPR_DUMP=$(DUMP) swift test --skip-build --filter DumpTests
 	$(LAB) run --on xen $(if $(REPORT),--report $(REPORT)) Tests/Cases
 
 cases: build

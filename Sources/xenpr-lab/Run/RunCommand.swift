@@ -23,6 +23,10 @@ struct Run: AsyncParsableCommand {
     var report: String?
     @Flag(help: "Keep the disks and the memory dump of the run, beside the logs that are always kept.")
     var keep = false
+    @Option(
+        help: ArgumentHelp(
+            "Keep the dump of the dead kernel as this file, for the dump tests (only --on qemu).", valueName: "file"))
+    var dump: String?
     @Argument(help: "Case directories, or directories of case directories.")
     var cases: [String]
 
@@ -57,6 +61,7 @@ struct Run: AsyncParsableCommand {
             progress: progress)
         let result = await run.run()
         if let report { try result.write(to: report) }
+        if let dump { try Self.keepDump(of: directory, as: dump) }
         if !keep { Self.removeLargeFiles(in: directory) }
         print(Summary.text(of: result))
         if result.failed > 0 || result.failure != nil { throw ExitCode(1) }
@@ -68,6 +73,14 @@ struct Run: AsyncParsableCommand {
         try FileManager.default.createDirectory(
             atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         return path
+    }
+
+    /// Moves the dump and the registers that belong to it.
+    private static func keepDump(of directory: String, as path: String) throws {
+        for suffix in ["", ".registers"] {
+            try? FileManager.default.removeItem(atPath: path + suffix)
+            try FileManager.default.moveItem(atPath: "\(directory)/dump.elf\(suffix)", toPath: path + suffix)
+        }
     }
 
     private static func removeLargeFiles(in directory: String) {
