@@ -33,6 +33,8 @@ public struct DumpError: Error, Sendable, CustomStringConvertible {
             close(descriptor)
             throw DumpError(description: "cannot open dump \(path): out of memory")
         }
+        // A dump that is mapped would count as our memory, all of it, and the salvager promises to need little.
+        _ = unsafe kdump_set_number_attr(context, KDUMP_ATTR_FILE_MMAP_POLICY, kdump_num_t(KDUMP_MMAP_NEVER.rawValue))
         let status = unsafe kdump_open_fd(context, descriptor)
         guard status == KDUMP_OK else {
             // The message belongs to the context, which is freed only afterwards.
@@ -74,6 +76,18 @@ public struct DumpError: Error, Sendable, CustomStringConvertible {
         unsafe kdump_free(context)
         close(descriptor)
         unsafe batch.deallocate()
+    }
+
+    /// From the dump's VMCOREINFO note; QEMU writes one when the guest told it where to find it.
+    public var vmCoreInfoNote: [UInt8]? {
+        var raw: UnsafeMutablePointer<CChar>?
+        // On success the string is a copy that is ours to free.
+        guard unsafe kdump_vmcoreinfo_raw(context, &raw) == KDUMP_OK, let text = unsafe raw else {
+            unsafe kdump_clear_err(context)
+            return nil
+        }
+        defer { unsafe free(text) }
+        return unsafe Array(String(cString: text).utf8)
     }
 
     public func read(_ address: PhysicalAddress, into buffer: UnsafeMutableRawBufferPointer) throws(MemoryFault) {

@@ -6,6 +6,11 @@ public protocol FrameSource: AnyObject {
     /// One past the highest frame that may exist. Frames below it can still be missing.
     var frameLimit: FrameNumber { get }
 
+    /// The text of the kernel's VMCOREINFO where the source has it apart from memory, as dump files do.
+    ///
+    /// It is a hint that saves a search: what it says is checked like everything else.
+    var vmCoreInfoNote: [UInt8]? { get }
+
     /// Copies `buffer.count` bytes from `address`; the bytes must lie in one frame.
     func read(_ address: PhysicalAddress, into buffer: UnsafeMutableRawBufferPointer) throws(MemoryFault)
 
@@ -16,6 +21,10 @@ public protocol FrameSource: AnyObject {
     func withFrames<Result>(
         _ frames: ArraySlice<FrameNumber>, _ body: (_ pieces: [UnsafeRawBufferPointer]) throws -> Result
     ) throws -> Result
+}
+
+extension FrameSource {
+    public var vmCoreInfoNote: [UInt8]? { nil }
 }
 
 public enum FrameBatch {

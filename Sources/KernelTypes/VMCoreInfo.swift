@@ -54,6 +54,10 @@ public struct VMCoreInfo: Hashable, Sendable {
     ///
     /// Memory can hold leftovers of an earlier kernel; a candidate counts only if its page tables map its own symbols.
     public static func find(in source: any FrameSource) throws(KernelError) -> VMCoreInfo {
+        if let note = source.vmCoreInfoNote {
+            let candidate = VMCoreInfo(text: note)
+            if candidate.describesRunningKernel(in: source) { return candidate }
+        }
         var head = [UInt8](repeating: 0, count: beginning.count)
         var page = [UInt8](repeating: 0, count: FrameNumber.size)
         var number: UInt64 = 0

@@ -13,6 +13,8 @@ import GuestMemory
 
     var frameLimit: FrameNumber { dump.frameLimit }
 
+    var vmCoreInfoNote: [UInt8]? { dump.vmCoreInfoNote }
+
     /// Overwrites eight bytes.
     func write(_ word: UInt64, at address: PhysicalAddress) {
         for index in 0..<8 {
