@@ -99,8 +99,16 @@ extension GuestEngine {
             return result
         }
         let outcome = Self.outcome(of: record.recovery?.groups ?? [])
-        try await finish(outcome)
+        // The recovery itself stays open until the manifest's verdicts are known, which only the volume has.
+        try await finish(.running)
+        if outcome == .recovered { record.checkpoint = nil }
         try await enter(GuestState(outcome))
+    }
+
+    /// Closes a recovery that was open for the manifest's verdicts, with or without them.
+    mutating func conclude() {
+        guard let recovery = record.recovery, recovery.outcome == .running, recovery.finishedAt != nil else { return }
+        record.recovery?.outcome = Self.outcome(of: recovery.groups)
     }
 
     /// Whole when each group is; failed when none runs again; degraded between.
@@ -113,7 +121,6 @@ extension GuestEngine {
         let now = await desk.now()
         record.recovery?.outcome = outcome
         record.recovery?.finishedAt = now
-        if outcome == .recovered { record.checkpoint = nil }
         record.recovery?.timeline.sort { $0.start < $1.start }
         try await save()
     }
@@ -126,7 +133,15 @@ extension GuestEngine {
         if let main = try await findMain(), main.condition == .crashed {
             return try await noticeCrash(of: main)
         }
-        try await readyVolume()
+        do {
+            try await readyVolume()
+        } catch .stopped {
+            throw .stopped
+        } catch .failed(let reason) {
+            // main has not let go of the volume yet; the outcome must not wait for that.
+            conclude()
+            throw .failed(reason)
+        }
         if let recovery = record.recovery, GuestState(recovery.outcome) != record.state {
             // The manifest knew of something that the agent could not see.
             try await enter(GuestState(recovery.outcome), recovery.groups.flatMap(\.reasons).first)
@@ -159,6 +174,7 @@ extension GuestEngine {
         record.volumeInUse = false
         record.checkpoint = nil
         if findings.id == record.recovery?.id { adopt(findings) }
+        conclude()
         try await save()
     }
 
@@ -183,7 +199,6 @@ extension GuestEngine {
             }
         }
         recovery.groups = groups
-        if recovery.outcome == .recovered { recovery.outcome = Self.outcome(of: groups) }
         record.recovery = recovery
     }
 }

@@ -2,6 +2,10 @@ extension GuestEngine {
     /// From any state in which main lived: a new recovery begins.
     mutating func noticeCrash(of main: DomainFacts) async throws(WorldFailure) {
         let now = await desk.now()
+        if record.recovery?.outcome == .running, record.recovery?.finishedAt != nil {
+            conclude()
+            try await save()
+        }
         var recovery = RecoveryRecord(guest: record.guest, deadDomain: main.identity.id, crashedAt: now)
         recovery.kernel = record.kernel
         record.main = main.identity

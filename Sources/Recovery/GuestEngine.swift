@@ -113,6 +113,7 @@ public struct GuestEngine<Host: GuestHost, Desk: GuestDesk>: Sendable {
                 logger.warning("the recovery volume is left as it is", metadata: ["reason": "\(reason)"])
             }
         }
+        conclude()
         try await enter(.unprotected, "on request")
         return true
     }
