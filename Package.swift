@@ -112,6 +112,7 @@ let package = Package(
         .target(
             name: "RecoverySimulator", dependencies: ["Recovery", logging], path: "Tests/RecoverySimulator",
             swiftSettings: strict),
+        tests("XenprdTests", ["xenprd", "Recovery"]),
         tests("DaemonTests", ["Daemon", "RecoverySimulator", logging, http]),
         .testTarget(
             name: "RecoveryTests", dependencies: ["Recovery", "RecoverySimulator"], exclude: ["Scenarios"],

@@ -115,11 +115,28 @@ public struct APIHandler<Host: DaemonHost>: HTTPHandler {
         var checks = await registry.host.hostChecks()
         for record in await registry.records() where only == nil || record.guest == only {
             checks += await registry.host.guestChecks(record)
+            checks.append(try await agentCheck(record.guest))
         }
         if let only, await registry.records().allSatisfy({ $0.guest != only }) {
             throw Refusal.notProtected(only)
         }
         return checks
+    }
+
+    /// What is known of the agent and of CRIU in main: only a recovery shows it.
+    private func agentCheck(_ guest: String) async throws -> Check {
+        let name = "guest \(guest): agent and CRIU"
+        let recoveries = try await registry.journal.recoveries(of: guest, limit: 20)
+        guard let last = recoveries.first(where: { $0.withVolume && $0.finishedAt != nil }) else {
+            return Check(name, .ok, "not tried yet; in the guest: systemctl is-enabled xenpr-agent; criu check")
+        }
+        if last.groups.contains(where: { $0.outcome == "restored" }) { return Check(name, .ok, "restored in \(last.id)") }
+        if last.groups.isEmpty {
+            return Check(
+                name, .warning, "no report in \(last.id)",
+                fix: "in the guest: systemctl enable xenpr-agent, and look at its log")
+        }
+        return Check(name, .warning, "nothing restored in \(last.id)", fix: "xenpr show \(last.id); in the guest: criu check")
     }
 
     private func valid(_ name: String) throws(Refusal) -> String {

@@ -111,6 +111,8 @@ public struct MainConfiguration: Sendable, Equatable {
     public var onCrash: String?
     /// What the running domain was created with; nil when it cannot be known.
     public var liveOnCrash: String?
+    /// How the guest gets its time stamp counter; nil when the file does not say.
+    public var tscMode: String?
 
     public init(name: String?, type: String?, onCrash: String?, liveOnCrash: String? = nil) {
         self.name = name

@@ -92,6 +92,9 @@ extension XenHost {
         } else {
             checks.append(Check("\(guest): type", .ok, type))
         }
+        // The clocks of recovered processes go on whatever the TSC does; what emulating it costs is the guest's own affair.
+        let tsc = configuration.tscMode ?? "default"
+        checks.append(Check("\(guest): tsc_mode", .ok, tsc))
         return checks
     }
 

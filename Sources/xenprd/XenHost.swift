@@ -43,6 +43,7 @@ struct XenHost: DaemonHost {
         // A builder line is the older way to say what type says.
         let type = file["type"] ?? file["builder"].map { $0 == "generic" ? "pv" : $0 }
         var configuration = MainConfiguration(name: file["name"], type: type, onCrash: file["on_crash"])
+        configuration.tscMode = file["tsc_mode"]
         configuration.liveOnCrash = await liveOnCrash(guest)
         return configuration
     }

@@ -133,7 +133,7 @@ import Testing
         let states = (shown.json["transitions"] as? [[String: Any]])?.compactMap { $0["to"] as? String } ?? []
         #expect(states.starts(with: ["crashed", "salvaging", "rebooting", "restoring", "recovered"]))
         let doctor = try await second.send(.GET, "/v1/doctor", query: [("guest", "main")])
-        #expect((doctor.json["checks"] as? [Any])?.count == 2)
+        #expect((doctor.json["checks"] as? [Any])?.count == 3)
         await second.stop()
     }
 

@@ -65,7 +65,7 @@ import Testing
         let points = await undisturbed.world.pointCount
         #expect(points > 0)
         // Long quiet stretches repeat the same points, so only the first ones are taken one by one.
-        for point in 1...min(points, 400) {
+        for point in 1...min(points, 200) {
             let story = Story(scenario, killAt: point)
             await story.live()
             let isUp = await story.world.isMainUp
