@@ -26,6 +26,11 @@ struct SalvageCommand: AsyncParsableCommand {
         guard !FileManager.default.fileExists(atPath: to + "/recovery.json") else {
             throw CommandFailure("cannot salvage to \(to): a recovery is there already; move it away first")
         }
+        do {
+            try FileManager.default.createDirectory(atPath: to, withIntermediateDirectories: true)
+        } catch {
+            throw CommandFailure("cannot make directory \(to): \(error.localizedDescription)")
+        }
         let request = Salvage.Request(
             id: id ?? Self.newID(), guest: guest, salvager: source.isDomain ? .control : .offline, volume: to)
         let manifest: RecoveryManifest
