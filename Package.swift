@@ -108,6 +108,7 @@ let package = Package(
         tests("DumpTests", ["KernelProcesses", "Checkpoint", "DumpSource", "ProcessModel", "KernelObjects", "KernelTypes", "GuestMemory"]),
         tests("KernelObjectsTests", ["KernelObjects", "SyntheticMemory"]),
         tests("CheckpointTests", ["Checkpoint", "ProcessModel", "GuestMemory", "PlainJSON"]),
+        tests("AgentTests", ["xenpr-agent", "PlainJSON"]),
         tests("PlainJSONTests", ["PlainJSON"]),
         .target(
             name: "RecoverySimulator", dependencies: ["Recovery", logging], path: "Tests/RecoverySimulator",

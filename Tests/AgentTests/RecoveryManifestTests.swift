@@ -1,0 +1,77 @@
+import PlainJSON
+import Testing
+
+@testable import xenpr_agent
+
+/// What the agent makes of a `recovery.json`, which stems from a dead kernel's memory.
+@Suite struct RecoveryManifestTests {
+    static let whole = """
+        {"schema": "xenpr.recovery/1", "id": "r1", "crashed_at": 1700000000.5, "largest_pid": 2345,
+         "groups": [{"name": "jobs", "verdict": "degraded", "reasons": ["a terminal is gone"], "images": "groups/jobs/images",
+                     "root_pid": 2001, "processes": [{"pid": 2001, "command": "xenpr-keeper",
+                     "threads": [{"tid": 2001, "cpus": [0, 3], "timer_slack_ns": null}]}]}],
+         "files": [{"path": "/var/log/x", "inode": 12, "size": 5, "mode": 33184, "uid": 1, "gid": 2, "content": "files/1",
+                    "extents": [[0, 5, 0]]}],
+         "removed": [{"path": "/tmp/y", "inode": 13}]}
+        """
+
+    func parse(_ text: String) throws -> RecoveryManifest { try RecoveryManifest(parsing: Array(text.utf8)) }
+
+    @Test func readsAWholeManifest() throws {
+        let manifest = try parse(Self.whole)
+        #expect(manifest.id == "r1")
+        #expect(manifest.largestPID == 2345)
+        let group = try #require(manifest.groups.first)
+        #expect(group.name.description == "jobs")
+        #expect(group.hasImages)
+        #expect(group.rootPID == 2001)
+        #expect(group.processes.first?.threads.first?.cpus == [0, 3])
+        let file = try #require(manifest.files.first)
+        #expect(file.size == 5)
+        #expect(file.extents.first?.length == 5)
+        #expect(manifest.removed.first?.inode == 13)
+    }
+
+    @Test func refusesEveryTruncation() {
+        for length in 0..<Self.whole.utf8.count {
+            #expect(throws: AgentError.self) { try RecoveryManifest(parsing: Array(Self.whole.utf8.prefix(length))) }
+        }
+    }
+
+    @Test(arguments: [
+        ("xenpr.recovery/1", "xenpr.recovery/9"), ("\"r1\"", "\"../r1\""), ("\"name\": \"jobs\"", "\"name\": \"..\""),
+        ("\"name\": \"jobs\"", "\"name\": \"a/b\""), ("[[0, 5, 0]]", "[[0, 5]]"), ("\"size\": 5", "\"size\": \"5\""),
+    ]) func refusesWhatCannotBe(_ change: (from: String, to: String)) {
+        let text = Self.replacing(change.from, by: change.to)
+        #expect(throws: AgentError.self) { try parse(text) }
+    }
+
+    @Test func takesImagesOnlyFromTheirPlace() throws {
+        let manifest = try parse(Self.replacing("groups/jobs/images", by: "groups/../../etc"))
+        #expect(manifest.groups.first?.hasImages == false)
+    }
+
+    /// One replacement, without Foundation's.
+    static func replacing(_ from: String, by to: String) -> String {
+        guard let range = whole.ranges(of: from).first else { return whole }
+        return whole.replacingCharacters(in: range, with: to)
+    }
+}
+
+extension String {
+    fileprivate func replacingCharacters(in range: Range<String.Index>, with text: String) -> String {
+        self[..<range.lowerBound] + text + self[range.upperBound...]
+    }
+}
+
+@Suite struct GroupNameTests {
+    @Test(arguments: ["a", "redis-1", "A.b_c", String(repeating: "x", count: 64)])
+    func acceptsOnePlainComponent(_ name: String) {
+        #expect(GroupName(name)?.description == name)
+    }
+
+    @Test(arguments: ["", ".", "..", "a/b", "a b", "ä", "a\n", String(repeating: "x", count: 65)])
+    func refusesTheRest(_ name: String) {
+        #expect(GroupName(name) == nil)
+    }
+}
