@@ -64,11 +64,14 @@ actor XenMachine: LabMachine {
         let known = try await XenRecoveries.all(in: control).count
         let control = control
         // xenprd's list is the sign: the dead domain itself may be gone again before anybody looks.
-        crash = try await poll(every: .milliseconds(500), within: .seconds(180), for: "the crash by \(trigger.rawValue)") {
+        let seen: XenRecoveries.Recovery = try await poll(
+            every: .milliseconds(500), within: .seconds(180), for: "the crash by \(trigger.rawValue)"
+        ) {
             let recoveries = try await XenRecoveries.all(in: control)
             return recoveries.count > known ? recoveries.first : nil
         }
-        progress("main's kernel is dead; xenprd calls this recovery \(crash?.id ?? "?")")
+        crash = seen
+        progress("main's kernel is dead; xenprd calls this recovery \(seen.id)")
         await main.disconnect()
     }
 
@@ -77,7 +80,9 @@ actor XenMachine: LabMachine {
         let control = control
         let progress = progress
         let states = StateProgress()
-        let ended = try await poll(every: .seconds(1), within: .seconds(900), for: "the end of recovery \(crash.id)") {
+        let ended: XenRecoveries.Recovery = try await poll(
+            every: .seconds(1), within: .seconds(900), for: "the end of recovery \(crash.id)"
+        ) {
             if let state = try await XenRecoveries.state(in: control), await states.isNew(state) { progress(state) }
             return try await XenRecoveries.all(in: control).first { $0.id == crash.id && $0.outcome != "running" }
         }
