@@ -60,6 +60,7 @@ extension DeadKernel {
     /// nanosleep, poll, select, epoll_wait, futex and sigtimedwait all sleep with one; it is recognised by its two pointers, to
     /// this very task and to `hrtimer_wakeup`, and only the live part of the stack is looked at.
     private func sleeperRemaining(of task: TaskAddress, clocks: GuestClocks) throws(MemoryFault) -> UInt64? {
+        // The saved stack pointer of a task on a CPU is that of an earlier switch: what lies above it may be of an earlier call.
         guard let wakeup = manifest.symbols.addresses["hrtimer_wakeup"], try cpuNumber(of: task) == nil else { return nil }
         let stack = try reader.pointer(layout.task.stack, of: task)
         let top = stack + stackSize - layout.registers.size
@@ -73,10 +74,16 @@ extension DeadKernel {
         let fields = layout.timers
         let functionAt = fields.sleeperTimer.offset + fields.function.offset
         var found: UInt64?
-        for at in stride(from: 0, to: bytes.count - 7, by: 8)
-        where word(at + functionAt) == wakeup.rawValue && word(at + fields.sleeperTask.offset) == task.rawValue {
-            let timer = bottom + at + fields.sleeperTimer.offset
-            if let left = try remaining(ofTimer: timer, clocks: clocks) { found = left }
+        for at in stride(from: 0, to: bytes.count - 7, by: 8) where word(at + functionAt) == wakeup.rawValue {
+            let sleeper = word(at + fields.sleeperTask.offset)
+            if sleeper == task.rawValue {
+                // A timer that a signal has taken off its queue keeps its expiry.
+                let timer = bottom + at + fields.sleeperTimer.offset
+                if let left = try remaining(ofTimer: timer, clocks: clocks, onlyIfQueued: false) { return left }
+            } else if sleeper == 0 {
+                // hrtimer_wakeup has fired and cleared the pointer; the task had not run yet.
+                found = 0
+            }
         }
         return found
     }
