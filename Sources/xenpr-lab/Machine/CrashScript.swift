@@ -13,8 +13,17 @@ enum CrashScript {
         case .nmi:
             "echo 1 > /proc/sys/kernel/unknown_nmi_panic"
         case .oomPanic:
-            // 2: panic also when the shortage is that of a cgroup or a policy, whoever would be the victim.
-            "echo 2 > /proc/sys/vm/panic_on_oom; python3 -c 'x = []\nwhile True: x.append(b\"x\" * (8 << 20))'"
+            // 2: panic also when the shortage is that of a cgroup. A small cgroup runs out at once; all of main's memory would do
+            // so only after minutes in which the kernel drops and reads again every page of every program.
+            """
+            echo 2 > /proc/sys/vm/panic_on_oom
+            mkdir -p /sys/fs/cgroup/xenpr-lab-hog && cd /sys/fs/cgroup/xenpr-lab-hog || exit
+            echo 32M > memory.max
+            echo 0 > memory.swap.max
+            echo $$ > cgroup.procs
+            exec python3 -c 'x = []
+            while True: x.append(b"x" * (1 << 20))'
+            """
         case .hung:
             // The watchdog is fed by an ordinary process, which gets no processor any more once each has a real-time task that
             // never waits.
