@@ -1,7 +1,7 @@
 # XenPR. make demo: the main job, shown. make test: everything CI runs. Guests and downloads are cached in ~/.cache/xenpr.
 
 # What a fresh Debian 12 needs beside the Swift toolchain.
-PACKAGES = build-essential pkg-config libxen-dev libkdumpfile-dev libsqlite3-dev \
+PACKAGES = build-essential pkg-config libxen-dev libkdumpfile-dev libsqlite3-dev libcurl4-openssl-dev \
 	qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio e2fsprogs openssh-client iproute2 util-linux
 
 # Programs of the host and the control domain, which must not need Swift's libraries there.

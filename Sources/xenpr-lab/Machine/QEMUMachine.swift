@@ -77,6 +77,7 @@ actor QEMUMachine: LabMachine {
     private func salvage(_ dump: String) async throws {
         let tree = "\(directory)/recovery"
         let log = "\(directory)/salvage.log"
+        try FileManager.default.createDirectory(atPath: tree, withIntermediateDirectories: true)
         let result = try await Tool.run(
             programs.xenpr, ["salvage", dump, "--registers", dump + ".registers", "--to", tree], timeout: .seconds(180))
         try (result.output + result.errors).write(toFile: log, atomically: false, encoding: .utf8)
