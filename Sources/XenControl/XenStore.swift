@@ -132,7 +132,9 @@ public final class XenStore {
     /// Keeps an event; anything else that comes unasked is passed over.
     private func note(_ message: XenStoreWire.Message) {
         guard message.type == Kind.watchEvent.rawValue else { return }
-        let strings = message.payload.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+        // Path and token, each with its zero byte; either may be empty.
+        let strings = message.payload.split(separator: 0, omittingEmptySubsequences: false)
+            .map { String(decoding: $0, as: UTF8.self) }
         guard strings.count >= 2 else { return }
         events.append(Event(path: strings[0], token: strings[1]))
     }
