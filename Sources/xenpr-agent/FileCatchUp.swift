@@ -15,6 +15,12 @@ struct FileCatchUp {
     let crashedAt: Int64?
     /// Files that could not be brought to that state exactly, with the reason.
     private(set) var problems: [Problem] = []
+    /// Directories in which names came, went or changed.
+    private(set) var changedDirectories: [String] = []
+    /// Names that led to nothing any more.
+    private(set) var removedPaths: Set<String> = []
+    /// Where regular files are in these directories; nil: not looked yet.
+    var namesByInode: [UInt64: [String]]?
     /// How many files were written to, and how many bytes.
     private(set) var files = 0
     private(set) var bytes = 0
@@ -33,18 +39,21 @@ struct FileCatchUp {
     /// Applies everything; what fails becomes a problem and does not stop the rest.
     mutating func apply(files: [RecoveryManifest.File], removed: [RecoveryManifest.Removed]) {
         guard let root = Descriptor(taking: System.open("/", O_RDONLY | O_DIRECTORY)) else { return }
-        for entry in removed {
-            do throws(AgentError) {
-                try setAside(entry, root, keepsNewer: true)
-            } catch {
-                problems.append(Problem(path: entry.path, reason: error.description))
-            }
-        }
+        changedDirectories = ["/"] + files.filter { $0.mode & S_IFMT == S_IFDIR }.map(\.path)
+        removedPaths = Set(removed.map(\.path))
         for file in files {
             do throws(AgentError) {
                 try catchUp(file, root)
             } catch {
                 problems.append(Problem(path: file.path, reason: error.description))
+            }
+        }
+        // Last, for a file may first have to be found under a name that it had no longer.
+        for entry in removed {
+            do throws(AgentError) {
+                try setAside(entry, root, keepsNewer: true)
+            } catch {
+                problems.append(Problem(path: entry.path, reason: error.description))
             }
         }
         sync()
@@ -159,7 +168,7 @@ struct FileCatchUp {
     }
 
     /// Whether the extents cover the whole file.
-    private func isComplete(_ file: RecoveryManifest.File) -> Bool {
+    func isComplete(_ file: RecoveryManifest.File) -> Bool {
         var reached: Int64 = 0
         for extent in file.extents.sorted(by: { $0.fileOffset < $1.fileOffset }) {
             guard extent.fileOffset <= reached, extent.length >= 0 else { return false }
@@ -178,7 +187,7 @@ struct FileCatchUp {
             if errno == ENOENT || errno == ENXIO { return }
             throw systemError("it cannot be opened to set it aside")
         }
-        guard let status = System.status(file.number), status.st_mode & S_IFMT == S_IFREG else { return }
+        guard let status = System.status(file.number), [S_IFREG, S_IFDIR].contains(status.st_mode & S_IFMT) else { return }
         // Another file of that name is none of ours, nor is one that the new system made.
         if let inode = entry.inode, UInt64(status.st_ino) != inode { return }
         if keepsNewer, isNewerThanCrash(status) { return }

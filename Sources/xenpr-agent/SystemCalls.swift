@@ -34,14 +34,14 @@ enum System {
         unsafe renameat(directory.number, name, AT_FDCWD, new)
     }
 
-    /// Renames a file inside a directory.
-    static func rename(_ directory: borrowing Descriptor, _ name: String, within new: String) -> Int32 {
-        unsafe renameat(directory.number, name, directory.number, new)
+    /// Moves a file from one directory to another, or gives it another name.
+    static func rename(_ old: borrowing Descriptor, _ name: String, to new: borrowing Descriptor, _ other: String) -> Int32 {
+        unsafe renameat(old.number, name, new.number, other)
     }
 
-    /// Gives a file of a directory a second name in it.
-    static func link(_ directory: borrowing Descriptor, _ name: String, to new: String) -> Int32 {
-        unsafe linkat(directory.number, name, directory.number, new, 0)
+    /// Gives a file of a directory a second name.
+    static func link(_ old: borrowing Descriptor, _ name: String, to new: borrowing Descriptor, _ other: String) -> Int32 {
+        unsafe linkat(old.number, name, new.number, other, 0)
     }
 
     /// What a name in a directory refers to, a symbolic link being itself; nil when there is nothing.

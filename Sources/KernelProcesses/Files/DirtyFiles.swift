@@ -152,7 +152,8 @@ struct DirtyFileWalk {
             let isRecent = isRecent || isHeld && path.starts(with: Self.emptiedAtBoot)
             try add(regular: inode, path: path, mapping: mapping, isRecent: isRecent, isHeld: isHeld, in: filesystem)
         case 0o040000 where isRecent:
-            if path != filesystem.mountPoint { try add(inode, path: path, runs: [], isHeld: false, in: filesystem) }
+            // The root of all needs no making, and has no name.
+            if path.count > 1 { try add(inode, path: path, runs: [], isHeld: false, in: filesystem) }
             try lookForRemovedNames(in: name, path: path)
         case 0o010000 where isRecent: try add(inode, path: path, runs: [], isHeld: false, in: filesystem)
         default: break
