@@ -124,6 +124,14 @@ struct GroupBuilder {
         let mm = try reader.pointer(fields.mm, of: leader)
         guard !mm.isNull else { throw MemoryFault(.damaged("a living process without memory"), at: leader) }
         process.addressSpace = try addressSpace(at: mm)
+        if let field = fields.inExec, try reader.value(field, of: leader) != 0,
+            let space = process.addressSpace.flatMap({ group.addressSpaces[$0] }), space.auxiliaryVector.allSatisfy({ $0 == 0 })
+        {
+            // The auxiliary vector comes last: its old memory is gone and its new one half made, so neither program can go on.
+            // Before that point execve is simply made again.
+            group.obstacles.append(
+                Obstacle(.refused, pid: process.pid, reason: "it was just being replaced by another program (inside execve)"))
+        }
         process.descriptorTable = files.descriptorTable(at: try reader.pointer(fields.files, of: leader), pid: process.pid)
         process.filesystemContext = files.filesystemContext(at: try reader.pointer(fields.fs, of: leader), pid: process.pid)
         process.signalActions = try signalActions(at: try reader.pointer(fields.sighand, of: leader))

@@ -18,6 +18,7 @@ struct TaskLayout: Sendable {
     let personality: Field
     let pdeathSignal: Field
     let noNewPrivileges: Field
+    let inExec: Field?
     let signal: Field
     let sighand: Field
     let blocked: Field
@@ -88,6 +89,7 @@ struct TaskLayout: Sendable {
         pdeathSignal = try task.field("pdeath_signal")
         // An atomic flag since 3.17 (commit 1d4457f99928), PFA_NO_NEW_PRIVS is bit 0.
         noNewPrivileges = try task.field("atomic_flags")
+        inExec = task.optional("in_execve")
         signal = try task.field("signal")
         sighand = try task.field("sighand")
         blocked = try task.field("blocked")
