@@ -6,4 +6,4 @@ while True:
     number += 1
     with open("log", "a") as log:
         log.write(f"{number} {os.getpid()}\n")
-    time.sleep(0.05)
+    time.sleep(0.1)

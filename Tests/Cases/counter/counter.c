@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { entries = 1 << 16 };
+enum { entries = 1 << 12 };
 
 int main(int argc, char **argv) {
     if (argc != 3) return 64;
@@ -30,6 +30,6 @@ int main(int argc, char **argv) {
         memset(line + length, ' ', sizeof line - length);
         line[127] = '\n';
         if (pwrite(state, line, 128, 0) != 128) return 1;
-        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
     }
 }

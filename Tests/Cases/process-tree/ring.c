@@ -67,7 +67,7 @@ static void verify(void) {
         memset(line + length, ' ', sizeof line - length);
         line[63] = '\n';
         if (pwrite(state, line, 64, 0) != 64) _exit(4);
-        nanosleep(&(struct timespec){.tv_nsec = 3000000}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = 30000000}, NULL);
         put(pipes[0][1], &t);
     }
 }

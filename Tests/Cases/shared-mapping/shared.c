@@ -46,7 +46,7 @@ int main(void) {
     }
     unsigned long parity = fork() == 0;
     for (unsigned long loops = 0;; loops++) {
-        for (int i = 0; i < 200; i++) {
+        for (int i = 0; i < 4; i++) {
             turn(areas[0], parity);
             turn(areas[1], parity);
         }
@@ -57,6 +57,6 @@ int main(void) {
             line[95] = '\n';
             if (pwrite(state, line, 96, 0) != 96) return 1;
         }
-        nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = 4000000}, NULL);
     }
 }

@@ -16,4 +16,4 @@ while True:
     database.execute("INSERT INTO rows VALUES (?, ?, ?)", (number, os.getpid(), text))
     database.execute("COMMIT")
     os.pwrite(state, f"{os.getpid()} {number}".ljust(63).encode() + b"\n", 0)
-    time.sleep(0.05)
+    time.sleep(0.1)
