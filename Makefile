@@ -26,6 +26,9 @@ test: lint unit build
 	XENPR_DUMP=$(DUMP) swift test --skip-build --filter DumpTests
 	$(LAB) run --on xen $(if $(REPORT),--report $(REPORT)) Tests/Cases
 
+bench: build
+	$(LAB) bench --on qemu $(if $(REPORT),--report $(REPORT))
+
 cases: build
 	$(LAB) run --on $(ON) $(if $(REPORT),--report $(REPORT)) $(CASES)
 

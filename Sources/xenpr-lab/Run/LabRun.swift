@@ -170,17 +170,35 @@ actor LabRun {
         }
     }
 
+    /// Checks all cases at once, as their processes run at once.
     private func checkCases() async {
         progress("recovered; checking \(alive.count) cases")
-        for index in alive {
-            let start = ContinuousClock.now
-            do {
-                guard let result = try await runners[index].run("check", in: machine.main) else { continue }
-                judge(index, result)
-            } catch {
-                drop(index, "check: \(error)")
+        let main = machine.main
+        let clock = ContinuousClock()
+        let results = await withTaskGroup(of: (Int, Result<ToolResult?, any Error>, Double).self) { group in
+            for index in alive {
+                let runner = runners[index]
+                group.addTask {
+                    let start = clock.now
+                    do {
+                        let result = try await runner.run("check", in: main)
+                        return (index, .success(result), (clock.now - start).seconds)
+                    } catch {
+                        return (index, .failure(error), (clock.now - start).seconds)
+                    }
+                }
             }
-            report.cases[index].checkSeconds = (ContinuousClock.now - start).seconds
+            var results: [(Int, Result<ToolResult?, any Error>, Double)] = []
+            for await result in group { results.append(result) }
+            return results
+        }
+        for (index, result, seconds) in results {
+            report.cases[index].checkSeconds = seconds
+            switch result {
+            case .success(let result?): judge(index, result)
+            case .success(nil): drop(index, "it has no check")
+            case .failure(let error): drop(index, "check: \(error)" + whyNotRestored(index))
+            }
         }
     }
 

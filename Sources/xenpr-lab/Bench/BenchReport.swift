@@ -1,0 +1,77 @@
+import Foundation
+
+/// What `xenpr-lab bench` measured (schema xenpr.bench/1). Times are in seconds, each ratio is ours over the other's.
+struct BenchReport: Encodable, Sendable {
+    /// The same bytes moved by salvage and by a plain tool in the same run.
+    struct Throughput: Encodable, Sendable {
+        var bytes: Int
+        var salvageSeconds: Double
+        var other: String
+        var otherSeconds: Double
+        /// Salvage's throughput over the other's: 1 is as fast.
+        var ratio: Double { otherSeconds / max(salvageSeconds, 1e-9) }
+
+        private enum CodingKeys: String, CodingKey { case bytes, salvageSeconds, other, otherSeconds, ratio }
+
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.container(keyedBy: CodingKeys.self)
+            try container.encode(bytes, forKey: .bytes)
+            try container.encode(salvageSeconds, forKey: .salvageSeconds)
+            try container.encode(other, forKey: .other)
+            try container.encode(otherSeconds, forKey: .otherSeconds)
+            try container.encode(ratio, forKey: .ratio)
+        }
+    }
+
+    let schema = "xenpr.bench/1"
+    var on: String
+    /// Memory of the protected process.
+    var processBytes: Int
+    /// A dump salvaged on the host, beside cp.
+    var offline: Throughput?
+    /// The salvager's own memory, whatever the process has.
+    var peakBytes: Int?
+    /// From the crash until salvage began.
+    var takeoverSeconds: Double?
+    /// From the crash until the process ran again.
+    var downtimeSeconds: Double?
+    /// From the crash of the same guest until it takes commands again, with nothing recovered.
+    var plainRebootSeconds: Double?
+    /// Phases of the recovery.
+    var phases: [Phase] = []
+
+    private enum CodingKeys: String, CodingKey {
+        case schema, on, processBytes, offline, peakBytes, takeoverSeconds, downtimeSeconds, plainRebootSeconds, phases
+    }
+
+    var json: String {
+        get throws {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+            encoder.keyEncodingStrategy = .convertToSnakeCase
+            return String(decoding: try encoder.encode(self), as: UTF8.self) + "\n"
+        }
+    }
+
+    /// Each measurement beside what it should be.
+    var text: String {
+        func number(_ value: Double) -> String { String(format: "%.2f", value) }
+        func mebibytes(_ bytes: Int) -> String { String(format: "%.1f MiB", Double(bytes) / 1_048_576) }
+        var lines = ["process: \(mebibytes(processBytes)) on \(on)"]
+        if let offline {
+            lines.append(
+                "offline salvage: \(mebibytes(offline.bytes)) in \(number(offline.salvageSeconds)) s, \(offline.other) of as many "
+                    + "bytes in \(number(offline.otherSeconds)) s: \(number(offline.ratio)) of its throughput (aim: 0.8 or more)"
+            )
+        }
+        if let peakBytes { lines.append("peak memory of the salvager: \(mebibytes(peakBytes)) (aim: under 64 MiB)") }
+        if let takeoverSeconds { lines.append("takeover: \(number(takeoverSeconds)) s") }
+        if let downtimeSeconds { lines.append("downtime with recovery: \(number(downtimeSeconds)) s") }
+        if let downtimeSeconds, let plainRebootSeconds {
+            lines.append(
+                "plain crash and reboot: \(number(plainRebootSeconds)) s; recovery takes "
+                    + "\(number(downtimeSeconds / plainRebootSeconds)) times that (aim: 1.3 or less)")
+        }
+        return lines.joined(separator: "\n")
+    }
+}
