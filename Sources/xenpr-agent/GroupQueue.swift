@@ -48,17 +48,17 @@ struct GroupQueue {
         let group = groups[index]
         let reasons = reasons(of: group)
         guard group.verdict == "full" || group.verdict == "degraded" else {
-            return .failure(NotStarted(group: result(group, .skipped, reasons ?? "refused")))
+            return .failure(NotStarted(group: result(group, .skipped, reasons.isEmpty ? ["refused"] : reasons)))
         }
         guard group.hasImages else {
-            return .failure(NotStarted(group: result(group, .skipped, reasons ?? "nothing was saved of it")))
+            return .failure(NotStarted(group: result(group, .skipped, reasons.isEmpty ? ["nothing was saved of it"] : reasons)))
         }
         let restore = GroupRestore(group: group, directory: "\(directory)/\(group.name)")
         let begin = monotonicSeconds()
         do throws(AgentError) {
             return .success(Active(index: index, restore: restore, program: try restore.start(), begin: begin))
         } catch {
-            return .failure(NotStarted(group: result(group, .failed, error.description)))
+            return .failure(NotStarted(group: result(group, .failed, [error.description])))
         }
     }
 
@@ -66,21 +66,25 @@ struct GroupQueue {
         let group = groups[active.index]
         do throws(AgentError) {
             try active.restore.finish(active.program)
-            let reasons = group.reasons + active.restore.completeThreads()
-            let text = reasons.isEmpty ? nil : reasons.joined(separator: "; ")
-            return result(group, .restored, text, monotonicSeconds() - active.begin)
+            let reasons = reasons(of: group) + active.restore.completeThreads()
+            return result(group, .restored, reasons, monotonicSeconds() - active.begin)
         } catch {
-            return result(group, .failed, error.description, monotonicSeconds() - active.begin)
+            return result(group, .failed, [error.description], monotonicSeconds() - active.begin)
         }
     }
 
-    private func reasons(of group: RecoveryManifest.Group) -> String? {
-        group.reasons.isEmpty ? nil : group.reasons.joined(separator: "; ")
+    /// What the salvage has said against the group and its processes; of many processes the first eight that it said something of.
+    private func reasons(of group: RecoveryManifest.Group) -> [String] {
+        let processes = group.processes.filter { !$0.reasons.isEmpty }.prefix(8).map { process in
+            "process \(process.pid) (\(process.command)): \(process.reasons.joined(separator: ", "))"
+        }
+        return group.reasons + processes
     }
 
     private func result(
-        _ group: RecoveryManifest.Group, _ outcome: RestoreReport.Group.Outcome, _ reason: String?, _ seconds: Double = 0
+        _ group: RecoveryManifest.Group, _ outcome: RestoreReport.Group.Outcome, _ reasons: [String], _ seconds: Double = 0
     ) -> RestoreReport.Group {
+        let reason = reasons.isEmpty ? nil : reasons.joined(separator: "; ")
         printError("group \(group.name): \(outcome.rawValue)\(reason.map { ": \($0)" } ?? "")")
         let log = outcome == .skipped ? nil : "groups/\(group.name)/restore.log"
         return RestoreReport.Group(name: group.name, outcome: outcome, reason: reason, seconds: seconds, log: log)

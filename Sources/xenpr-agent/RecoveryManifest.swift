@@ -27,6 +27,7 @@ struct RecoveryManifest {
     struct Process {
         let pid: Int32
         let command: String
+        let reasons: [String]
         let threads: [ThreadAttributes]
     }
 
@@ -114,7 +115,9 @@ extension RecoveryManifest.Group {
         processes = (json["processes"]?.arrayValue ?? []).compactMap { value in
             guard let pid = value["pid"]?.integerValue.flatMap({ Int32(exactly: $0) }), pid > 0 else { return nil }
             let threads = (value["threads"]?.arrayValue ?? []).compactMap(RecoveryManifest.ThreadAttributes.init)
-            return RecoveryManifest.Process(pid: pid, command: value["command"]?.stringValue ?? "", threads: threads)
+            return RecoveryManifest.Process(
+                pid: pid, command: value["command"]?.stringValue ?? "",
+                reasons: (value["reasons"]?.arrayValue ?? []).compactMap(\.stringValue), threads: threads)
         }
     }
 }

@@ -7,7 +7,7 @@ import signal
 import time
 
 libc = ctypes.CDLL(None, use_errno=True)
-PR_SET_NAME, PR_SET_KEEPCAPS, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 15, 8, 24, 38
+PR_SET_NAME, PR_CAPBSET_DROP = 15, 24
 resource.setrlimit(resource.RLIMIT_NOFILE, (333, 444))
 resource.setrlimit(resource.RLIMIT_CORE, (0, 12345))
 resource.setrlimit(resource.RLIMIT_STACK, (4 << 20, resource.RLIM_INFINITY))
@@ -23,11 +23,10 @@ if os.fork() == 0:
     libc.prctl(PR_SET_NAME, b"own session", 0, 0, 0)
 elif os.fork() == 0:
     os.setpgid(0, 0)
-    # Another user, with some groups and without capabilities; from here on it gains no privileges.
+    # Another user, with some groups and without capabilities.
     os.setgroups([4, 24, 1234])
     os.setresgid(1001, 1002, 1003)
     os.setresuid(1001, 1001, 1003)
-    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     libc.prctl(PR_SET_NAME, b"own group", 0, 0, 0)
 else:
     libc.prctl(PR_SET_NAME, b"all's parent", 0, 0, 0)
