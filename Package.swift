@@ -115,6 +115,7 @@ let package = Package(
             swiftSettings: strict),
         tests("XenprdTests", ["xenprd", "Recovery"]),
         tests("DaemonTests", ["Daemon", "RecoverySimulator", logging, http]),
+        tests("LabTests", ["xenpr-lab"]),
         .testTarget(
             name: "RecoveryTests", dependencies: ["Recovery", "RecoverySimulator"], exclude: ["Scenarios"],
             swiftSettings: strict),
