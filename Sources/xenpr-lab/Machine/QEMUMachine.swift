@@ -126,6 +126,6 @@ actor QEMUMachine: LabMachine {
         ]
         if let volume { arguments += ["-drive", "file=\(volume),if=virtio,format=raw,cache=unsafe"] }
         qemu = try await QEMUProcess.start(arguments, log: "\(directory)/qemu.log")
-        try await main.connect(within: .seconds(180))
+        try await main.connect(within: .seconds(420))
     }
 }
