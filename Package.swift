@@ -105,7 +105,9 @@ let package = Package(
         .target(name: "SyntheticMemory", dependencies: ["GuestMemory"], path: "Tests/SyntheticMemory", swiftSettings: strict),
         tests("GuestMemoryTests", ["GuestMemory", "SyntheticMemory"]),
         tests("KernelTypesTests", ["KernelTypes", "SyntheticMemory"]),
-        tests("DumpTests", ["KernelProcesses", "Checkpoint", "DumpSource", "ProcessModel", "KernelObjects", "KernelTypes", "GuestMemory"]),
+        tests(
+            "DumpTests",
+            ["KernelProcesses", "Checkpoint", "DumpSource", "ProcessModel", "KernelObjects", "KernelTypes", "GuestMemory"]),
         tests("KernelObjectsTests", ["KernelObjects", "SyntheticMemory"]),
         tests("CheckpointTests", ["Checkpoint", "ProcessModel", "GuestMemory", "PlainJSON"]),
         tests("AgentTests", ["xenpr-agent", "PlainJSON"]),

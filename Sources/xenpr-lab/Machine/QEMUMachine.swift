@@ -44,7 +44,7 @@ actor QEMUMachine: LabMachine {
             try await qemu.command("inject-nmi", timeout: .seconds(10))
         }
         let dead: Set<String> = trigger == .hung ? ["WATCHDOG", "GUEST_PANICKED"] : ["GUEST_PANICKED"]
-        _ = try await qemu.event(dead, within: .seconds(120), doing: "crash main by \(trigger.rawValue)")
+        _ = try await qemu.event(dead, within: .seconds(240), doing: "crash main by \(trigger.rawValue)")
         crashedAt = ContinuousClock.now
         crashDate = Date()
         progress("main's kernel died \((crashedAt - started).seconds.padded(0)) s after the trigger \(trigger.rawValue)")
