@@ -82,11 +82,35 @@ extension RecoveryRecord {
             }
         }
         var recovery = LabReport.Recovery(trigger: trigger.rawValue, salvagedBy: salvagedBy, phases: phases, groups: groups)
+        if let restoring = restoring(clockOffset: clockOffset) { recovery.add(restoring: restoring) }
         recovery.downtimeSeconds = groups.compactMap(\.secondsToProgress).max()
         if let index = recovery.phases.firstIndex(where: { $0.phase == "salvaging" }) {
             recovery.phases[index].bytes = recovery.phases[index].bytes ?? groups.compactMap(\.bytes).reduce(0, +)
             recovery.phases[index].pages = recovery.phases[index].pages ?? groups.compactMap(\.pages).reduce(0, +)
         }
         return recovery
+    }
+
+    /// The agent's part of the recovery, with main's clock put right. Nil when the agent did not report it.
+    private func restoring(clockOffset: Double) -> Phase? {
+        let entries = restored?.timeline ?? []
+        guard let first = entries.compactMap(\.start).min() else { return nil }
+        let last = entries.map { ($0.start ?? first) + ($0.seconds ?? 0) }.max() ?? first
+        return Phase(
+            phase: "restoring", start: first - clockOffset - crashedAt.timeIntervalSince1970, seconds: last - first,
+            bytes: entries.compactMap(\.bytes).reduce(0, +))
+    }
+}
+
+extension LabReport.Recovery {
+    /// Adds the phase, unless the machine has measured it itself; the reboot ends where it begins.
+    fileprivate mutating func add(restoring: Phase) {
+        guard !phases.contains(where: { $0.phase == restoring.phase }) else { return }
+        if let index = phases.firstIndex(where: { $0.phase == "rebooting" }), restoring.start > phases[index].start {
+            let reboot = phases[index]
+            phases[index] = Phase(
+                phase: reboot.phase, start: reboot.start, seconds: min(reboot.seconds, restoring.start - reboot.start))
+        }
+        phases.append(restoring)
     }
 }
