@@ -28,7 +28,13 @@ public actor GuestRegistry<Host: DaemonHost>: Service {
     /// Takes up the journal's guests and lives all guests' lives until xenprd is stopped. No guest is let go by that: each
     /// stays in its state, and the next xenprd goes on.
     public func run() async throws {
-        for record in try await journal.guests() {
+        let (records, unreadable) = try await journal.guests()
+        for name in unreadable {
+            logger.error(
+                "cannot read the guest's record in the journal: it is not protected; unprotect and protect it again",
+                metadata: ["guest": "\(name)"])
+        }
+        for record in records {
             logger.notice("taking up", metadata: ["guest": "\(record.guest)", "state": "\(record.state.rawValue)"])
             begin(record)
         }

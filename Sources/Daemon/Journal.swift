@@ -76,11 +76,23 @@ public struct Journal: Sendable {
         }
     }
 
-    /// The guests that were protected when the last xenprd ended.
-    public func guests() async throws -> [ProtectionRecord] {
-        try await pool.read { database in
-            try String.fetchAll(database, sql: "SELECT record FROM guest ORDER BY name")
-        }.map { try Self.value(ProtectionRecord.self, $0) }
+    /// The guests that were protected when the last xenprd ended, and the names of those whose record this xenprd cannot
+    /// read (a newer one wrote it, say): they must not cost the others their protection.
+    public func guests() async throws -> (records: [ProtectionRecord], unreadable: [String]) {
+        let rows = try await pool.read { database in
+            try Row.fetchAll(database, sql: "SELECT name, record FROM guest ORDER BY name").map { row in
+                (row["name"] as String, row["record"] as String)
+            }
+        }
+        var found: (records: [ProtectionRecord], unreadable: [String]) = ([], [])
+        for (name, text) in rows {
+            do {
+                found.records.append(try Self.value(ProtectionRecord.self, text))
+            } catch {
+                found.unreadable.append(name)
+            }
+        }
+        return found
     }
 
     /// Newest first, at most `limit`; of one guest, or of all when it is nil.

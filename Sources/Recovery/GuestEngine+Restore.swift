@@ -32,6 +32,11 @@ extension GuestEngine {
 
     private mutating func creationFailed(_ reason: String) async throws(WorldFailure) {
         if record.recovery?.withVolume == true {
+            let failures = (record.failedCreations ?? 0) + 1
+            record.failedCreations = failures
+            if failures < limits.creations {
+                return try await pause(limits.creationPause, saying: "main could not be created: \(reason); trying again")
+            }
             // The processes are lost for now, the guest must not be: again without the volume.
             record.recovery?.withVolume = false
             addReason("main could not be created with the recovery volume: \(reason)")

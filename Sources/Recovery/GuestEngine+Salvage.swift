@@ -10,6 +10,7 @@ extension GuestEngine {
         recovery.kernel = record.kernel
         record.main = main.identity
         record.recovery = recovery
+        record.failedCreations = nil
         try await enter(.crashed)
     }
 

@@ -35,6 +35,10 @@ public struct Limits: Codable, Sendable, Equatable {
     public var restore: Double = 300
     /// A panic within so long of a restore restores nothing: no crash loop.
     public var crashLoop: Double = 60
+    /// Attempts to create main with the recovery volume, before it is created without.
+    public var creations = 3
+    /// The pause between two of them: the dead main's memory may not be free yet.
+    public var creationPause: Double = 3
     /// The longest pause between two looks at a world that has not announced any change.
     public var look: Double = 10
 
@@ -79,6 +83,8 @@ public struct ProtectionRecord: Codable, Sendable, Equatable {
     public var failedAttempts: Int
     /// Not before this moment is arming tried again.
     public var retryAt: Timestamp?
+    /// Attempts to create main with the volume that have failed in this recovery.
+    public var failedCreations: Int?
     /// The recovery volume may hold something, or be attached to main: it must be taken back before arming.
     public var volumeInUse: Bool
     /// The recovery whose checkpoint is on the volume and has not come back whole: it is kept for a look.
