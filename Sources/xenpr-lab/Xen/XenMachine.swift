@@ -55,14 +55,14 @@ actor XenMachine: LabMachine {
     }
 
     func crash(_ trigger: Trigger) async throws {
+        let control = control
+        let known = try await XenRecoveries.all(in: control).count
         let strike = Task { [main] in try await CrashScript.run(trigger, in: main) }
         defer { strike.cancel() }
         if trigger == .nmi {
             try await strike.value
             try await control.require("xl trigger main nmi")
         }
-        let known = try await XenRecoveries.all(in: control).count
-        let control = control
         // xenprd's list is the sign: the dead domain itself may be gone again before anybody looks.
         let seen: XenRecoveries.Recovery = try await poll(
             every: .milliseconds(500), within: .seconds(180), for: "the crash by \(trigger.rawValue)"
