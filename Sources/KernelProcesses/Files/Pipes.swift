@@ -42,6 +42,7 @@ struct PipeLayout: Sendable {
 extension FileReader {
     /// The most slots believed: `fs.pipe-max-size` is 1 MiB for users and root may ask for up to 2 GiB; 64 MiB is believed.
     private static let slotLimit: UInt64 = 1 << 14
+    private static let byteLimit = 64 << 20
     /// PIPE_BUF_FLAG_PACKET.
     private static let packetFlag: UInt64 = 0x08
 
@@ -81,6 +82,9 @@ extension FileReader {
             bytes += try kernel.bytes(
                 ofPage: kernel.pointer(fields.page, of: buffer), offset: Int(kernel.uint32(fields.offset, of: buffer)),
                 count: Int(kernel.uint32(fields.length, of: buffer)), frames: frames)
+            guard bytes.count <= Self.byteLimit else {
+                throw MemoryFault(.damaged("pipe of more than \(Self.byteLimit) bytes"), at: info)
+            }
             if try kernel.value(fields.flags, of: buffer) & Self.packetFlag != 0 { isPacketMode = true }
             slot = slot &+ 1
         }

@@ -62,7 +62,10 @@ extension FileReader {
                 count: Int(kernel.uint32(fields.fragmentLength, of: fragment)), frames: frames)
         }
         var next = try kernel.pointer(fields.fragmentList, of: shared)
+        var pieces = 0
         while !next.isNull, bytes.count < length {
+            pieces += 1
+            guard pieces <= Self.bufferLimit else { throw MemoryFault(.damaged("fragment list without an end"), at: shared) }
             let piece = try contents(ofBuffer: next, depth: depth + 1)
             guard !piece.isEmpty else { throw MemoryFault(.damaged("empty socket buffer on a fragment list"), at: next) }
             bytes += piece
