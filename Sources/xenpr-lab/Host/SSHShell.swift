@@ -14,7 +14,7 @@ struct SSHShell: Shell {
         [
             "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o",
             "LogLevel=ERROR",
-            "-o", "ConnectTimeout=5", "-o", "ControlPath=\(controlSocket)", "-i", key,
+            "-o", "ConnectTimeout=40", "-o", "ControlPath=\(controlSocket)", "-i", key,
         ]
     }
     private var destination: String { "root@\(address)" }
