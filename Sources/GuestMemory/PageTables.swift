@@ -89,6 +89,7 @@ extension PageTables {
     /// Calls `body` for each entry in `range` that is not empty, in ascending order.
     ///
     /// Empty parts are skipped a table at a time, so the cost follows what is mapped, not the size of `range`.
+    /// - Parameter range: in the lower half, where processes live.
     /// - Parameter body: gets the address of the first byte the entry covers, which can lie before `range`, and the
     ///   entry. Large pages come as one entry.
     /// - Parameter fault: told of each table that cannot be read, and the first address it would have covered.

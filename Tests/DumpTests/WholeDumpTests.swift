@@ -3,6 +3,7 @@ import GuestMemory
 import ProcessModel
 import Testing
 
+@testable import KernelObjects
 @testable import KernelProcesses
 
 @Suite(.enabled(if: DumpUnderTest.path != nil, DumpUnderTest.comment), .serialized)
@@ -48,7 +49,8 @@ struct WholeDumpTests {
         let damaged = try DumpUnderTest.kernel { kernel, memory in
             let mm = try kernel.reader.pointer(kernel.layout.task.mm, of: kernel.leader(command: "counter"))
             let tree = try #require(kernel.layout.memory.tree)
-            let root = try kernel.reader.value(tree, of: mm)
+            let maple = try #require(kernel.layout.memory.maple)
+            let root = try kernel.reader.value(maple.root, of: mm + tree.offset)
             // The first slot of the root node, behind its parent and pivots, leads to the root again.
             for slot in 0..<10 { memory.write(root, at: try kernel.physical(VirtualAddress(root & ~0xff) + 80 + slot * 8)) }
         }

@@ -29,6 +29,7 @@ import Testing
 
     @Test func walksOnlyWhatIsMapped() throws {
         let memory = SyntheticMemory()
+        let page = VirtualAddress(0x7f00_0000_3000)
         for index in [0, 1, 7] { memory.map(page + index * 4096, to: FrameNumber(UInt64(0x100 + index))) }
         var seen: [UInt64] = []
         try memory.tables.forEachEntry(in: page..<page + 5 * 4096, from: memory, fault: { _, _ in }) { address, entry in
