@@ -27,7 +27,7 @@ public struct APIServer<Host: DaemonHost>: Service {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { try await server.run() }
                 group.addTask {
-                    try await server.waitUntilListening()
+                    try await server.waitUntilListening(timeout: 60)
                     // Until here the process's umask kept everyone else out.
                     guard unsafe chmod(path, 0o660) == 0 else {
                         throw Refusal(500, "socket", "cannot set the mode of \(path) to 0660: errno \(errno)")
