@@ -30,7 +30,7 @@ test: lint unit build
 	XENPR_DUMP=$(DUMP) swift test --skip-build --filter DumpTests
 
 # The same on a real Xen. Not part of `test` yet: QEMU's emulation loses a guest of Xen's (a triple fault) in about every third run,
-# and such a run counts for nothing.
+# which makes its result a matter of luck.
 test-xen: build
 	$(LAB) run --on xen $(if $(REPORT),--report $(REPORT)) $(TESTED)
 
