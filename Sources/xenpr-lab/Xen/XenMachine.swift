@@ -83,8 +83,9 @@ actor XenMachine: LabMachine {
         let ended: XenRecoveries.Recovery = try await poll(
             every: .seconds(1), within: .seconds(900), for: "the end of recovery \(crash.id)"
         ) {
-            if let state = try await XenRecoveries.state(in: control), await states.isNew(state) { progress(state) }
-            return try await XenRecoveries.all(in: control).first { $0.id == crash.id && $0.outcome != "running" }
+            // A question that a busy control domain did not answer in time is asked again, until the limit is over.
+            if let state = try? await XenRecoveries.state(in: control), await states.isNew(state) { progress(state) }
+            return try? await XenRecoveries.all(in: control).first { $0.id == crash.id && $0.outcome != "running" }
         }
         await keepLogs()
         for reason in ended.reasons { progress(reason) }
