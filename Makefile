@@ -2,7 +2,7 @@
 
 # What a fresh Debian 12 needs beside the Swift toolchain.
 PACKAGES = build-essential pkg-config libxen-dev libkdumpfile-dev libsqlite3-dev libcurl4-openssl-dev \
-	qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio e2fsprogs openssh-client iproute2 util-linux
+	qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio e2fsprogs openssh-client iproute2 util-linux xz-utils
 
 # Programs of the host and the control domain, which must not need Swift's libraries there.
 HOST_PROGRAMS = xenpr xenprd xenpr-lab
