@@ -29,7 +29,7 @@ test: lint unit build
 	$(LAB) run --on qemu --dump $(DUMP) $(if $(REPORT),--report $(REPORT)) $(TESTED)
 	XENPR_DUMP=$(DUMP) swift test --skip-build --filter DumpTests
 
-# The same on a real Xen. Not part of `test` yet: QEMU's emulation loses a guest of Xen's (a triple fault) in about every third run,
+# The same on a real Xen. Not part of `test` yet: QEMU's emulation loses a guest of Xen's (a triple fault) in more than half of the runs so far,
 # which makes its result a matter of luck.
 test-xen: build
 	$(LAB) run --on xen $(if $(REPORT),--report $(REPORT)) $(TESTED)
