@@ -6,7 +6,7 @@ import Glibc
 /// One object is used by one thread at a time: libxenctrl's handles are not made for sharing.
 @safe public final class Hypervisor {
     // Opened by `init`, closed by `deinit`, never handed out.
-    private let handle: OpaquePointer
+    let handle: OpaquePointer
 
     public init() throws(XenError) {
         let logger = unsafe xpr_silent_logger()
@@ -52,8 +52,13 @@ import Glibc
         }
     }
 
-    /// The vCPU contexts of a PVH or HVM domain as Xen's save records; `HVMContext` of GuestMemory reads them.
+    /// The vCPU contexts of a PVH or HVM domain as Xen's save records, those of halted vCPUs among them; `HVMContext` of
+    /// GuestMemory reads them.
     public func hvmContext(of id: DomainID) throws(XenError) -> [UInt8] {
+        HaltedVCPUs.add(to: try savedContext(of: id), of: id, with: self)
+    }
+
+    private func savedContext(of id: DomainID) throws(XenError) -> [UInt8] {
         let operation = "read the vCPU contexts of domain \(id)"
         // Without a buffer the call answers with the size that it needs.
         let size = unsafe xc_domain_hvm_getcontext(handle, id.rawValue, nil, 0)

@@ -7,7 +7,8 @@ struct Cache: Sendable {
 
     init() throws {
         let environment = ProcessInfo.processInfo.environment
-        directory = environment["XENPR_CACHE"] ?? NSHomeDirectory() + "/.cache/xenpr"
+        // Foundation's home directory is that of the password file, whatever $HOME says.
+        directory = environment["XENPR_CACHE"] ?? (environment["HOME"] ?? NSHomeDirectory()) + "/.cache/xenpr"
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
     }
 

@@ -33,8 +33,15 @@ protocol LabMachine: Sendable {
     func crash(_ trigger: Trigger) async throws
     /// From the dead kernel to a rebooted main in which the agent has finished.
     func recover(by salvager: Salvager) async throws -> RecoveryRecord
+    /// Watches what the emulator and the hypervisor say, and throws when a guest is lost to a fault of theirs; returns at once where
+    /// there is nothing to watch.
+    func watch() async throws
     /// Ends all guests. Never throws: what cannot be ended nicely is killed.
     func shutdown() async
+}
+
+extension LabMachine {
+    func watch() async throws {}
 }
 
 /// A stretch of a recovery, with times in seconds from the crash.

@@ -32,7 +32,18 @@ actor LabRun {
     func run() async -> LabReport {
         let start = ContinuousClock.now
         do {
-            try await phases()
+            try await withThrowingTaskGroup(of: Bool.self) { group in
+                group.addTask {
+                    try await self.machine.watch()
+                    return false
+                }
+                group.addTask {
+                    try await self.phases()
+                    return true
+                }
+                while try await group.next() == false {}
+                group.cancelAll()
+            }
         } catch {
             report.failure = "\(error)"
             progress("failed: \(error)")

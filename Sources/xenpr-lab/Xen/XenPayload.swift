@@ -27,7 +27,8 @@ enum XenPayload {
         try await DiskImage.makeExt4(at: path, from: tree, label: "xenpr-payload", megabytes: 320)
     }
 
-    /// xl.cfg(5) of main. A guest whose TSC is emulated fails in QEMU ("Insn len emulation failed"), hence tsc_mode.
+    /// xl.cfg(5) of main. A guest whose TSC is emulated fails in QEMU ("Insn len emulation failed"), hence tsc_mode; one that moves
+    /// between CPUs may be lost by it, hence cpus (see XenMachine).
     private static let configuration = """
         name = "main"
         type = "pvh"
@@ -36,6 +37,7 @@ enum XenPayload {
         cmdline = "\(MainImage.commandLine(console: "hvc0", root: "/dev/xvda", address: LabNetwork.main))"
         memory = 768
         vcpus = 2
+        cpus = "1"
         tsc_mode = "native"
         disk = ["phy:/dev/vdb,xvda,w"]
         vif = ["bridge=xenbr0,mac=00:16:3e:58:50:52"]
