@@ -104,6 +104,7 @@ let package = Package(
 
         .target(name: "SyntheticMemory", dependencies: ["GuestMemory"], path: "Tests/SyntheticMemory", swiftSettings: strict),
         tests("GuestMemoryTests", ["GuestMemory", "SyntheticMemory"]),
+        tests("DumpSourceTests", ["DumpSource", "GuestMemory"]),
         tests("KernelTypesTests", ["KernelTypes", "SyntheticMemory"]),
         tests(
             "DumpTests",

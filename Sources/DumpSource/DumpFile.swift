@@ -9,12 +9,16 @@ public struct DumpError: Error, Sendable, CustomStringConvertible {
 
 /// The memory of a guest in a dump file: ELF (QEMU's `dump-guest-memory`), kdump, and what else libkdumpfile knows.
 ///
+/// libkdumpfile tells the formats apart and finds the VMCOREINFO; where the memory lies in the file as it is, it is read from there.
+///
 /// Safe although it owns a C context and raw memory: both are made in `init`, freed in `deinit`, and never handed out.
 @safe public final class DumpFile: FrameSource {
     public let path: String
     public let frameLimit: FrameNumber
     private let context: OpaquePointer
     private let descriptor: Int32
+    /// Nil when only libkdumpfile understands the file.
+    private let flat: FlatMemory?
     /// Where `withFrames` gathers the frames; libkdumpfile only lends copies.
     private let batch: UnsafeMutableRawBufferPointer
 
@@ -43,7 +47,8 @@ public struct DumpError: Error, Sendable, CustomStringConvertible {
             close(descriptor)
             throw DumpError(description: "cannot read dump \(path): \(message)")
         }
-        guard let limit = unsafe Self.frameLimit(of: context) else {
+        flat = FlatELF(descriptor: descriptor).map { FlatMemory($0, descriptor: descriptor) }
+        guard let limit = unsafe flat?.frameLimit ?? Self.frameLimit(of: context) else {
             unsafe kdump_free(context)
             close(descriptor)
             throw DumpError(description: "cannot read dump \(path): it does not say which memory it holds")
@@ -91,6 +96,7 @@ public struct DumpError: Error, Sendable, CustomStringConvertible {
     }
 
     public func read(_ address: PhysicalAddress, into buffer: UnsafeMutableRawBufferPointer) throws(MemoryFault) {
+        if let flat { return try unsafe flat.read(address, into: buffer) }
         var length = buffer.count
         // libkdumpfile writes at most `length` bytes, which is the buffer's size.
         let status = unsafe kdump_read(context, KDUMP_MACHPHYSADDR, kdump_addr_t(address.rawValue), buffer.baseAddress, &length)
@@ -104,6 +110,11 @@ public struct DumpError: Error, Sendable, CustomStringConvertible {
         _ frames: ArraySlice<FrameNumber>, _ body: ([UnsafeRawBufferPointer]) throws -> Result
     ) throws -> Result {
         precondition(frames.count <= FrameBatch.limit)
+        if let flat {
+            // The batch has room for as many frames as a call may ask for.
+            unsafe try flat.read(frames, into: batch)
+            return try unsafe body([UnsafeRawBufferPointer(rebasing: batch[..<(frames.count * FrameNumber.size)])])
+        }
         var offset = 0
         for frame in frames {
             // `offset` stays below `FrameBatch.limit` frames, the size of the batch.
