@@ -50,6 +50,11 @@ int xpr_power_off(void)
     return reboot(RB_POWER_OFF);
 }
 
+int xpr_sync_filesystem(int descriptor)
+{
+    return syncfs(descriptor);
+}
+
 int xpr_is_first_process(void)
 {
     return getpid() == 1;

@@ -16,6 +16,9 @@ int xpr_unmount(const char *directory);
 /// Turns the machine off (reboot(2) with RB_POWER_OFF).
 int xpr_power_off(void);
 
+/// Writes everything of the file system that `descriptor` is on to its device (syncfs(2)).
+int xpr_sync_filesystem(int descriptor);
+
 /// Whether this process is the first of its kernel or PID namespace.
 int xpr_is_first_process(void);
 
