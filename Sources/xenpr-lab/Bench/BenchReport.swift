@@ -24,11 +24,12 @@ struct BenchReport: Encodable, Sendable {
     }
 
     let schema = "xenpr.bench/1"
-    var on: String
     /// Memory of the protected process.
     var processBytes: Int
-    /// A dump salvaged on the host, beside cp.
+    /// A dump of a QEMU guest salvaged on the host, beside cp.
     var offline: Throughput?
+    /// The minor's salvage of a Xen guest to the recovery volume, beside dd in the control domain.
+    var volume: Throughput?
     /// The salvager's own memory, whatever the process has.
     var peakBytes: Int?
     /// From the crash until salvage began.
@@ -41,7 +42,7 @@ struct BenchReport: Encodable, Sendable {
     var phases: [Phase] = []
 
     private enum CodingKeys: String, CodingKey {
-        case schema, on, processBytes, offline, peakBytes, takeoverSeconds, downtimeSeconds, plainRebootSeconds, phases
+        case schema, processBytes, offline, volume, peakBytes, takeoverSeconds, downtimeSeconds, plainRebootSeconds, phases
     }
 
     var json: String {
@@ -57,13 +58,13 @@ struct BenchReport: Encodable, Sendable {
     var text: String {
         func number(_ value: Double) -> String { String(format: "%.2f", value) }
         func mebibytes(_ bytes: Int) -> String { String(format: "%.1f MiB", Double(bytes) / 1_048_576) }
-        var lines = ["process: \(mebibytes(processBytes)) on \(on)"]
-        if let offline {
-            lines.append(
-                "offline salvage: \(mebibytes(offline.bytes)) in \(number(offline.salvageSeconds)) s, \(offline.other) of as many "
-                    + "bytes in \(number(offline.otherSeconds)) s: \(number(offline.ratio)) of its throughput (aim: 0.8 or more)"
-            )
+        func compared(_ what: String, _ throughput: Throughput) -> String {
+            "\(what): \(mebibytes(throughput.bytes)) in \(number(throughput.salvageSeconds)) s, \(throughput.other) of as many "
+                + "bytes in \(number(throughput.otherSeconds)) s: \(number(throughput.ratio)) of its throughput (aim: 0.8 or more)"
         }
+        var lines = ["process: \(mebibytes(processBytes))"]
+        if let offline { lines.append(compared("offline salvage of a dump", offline)) }
+        if let volume { lines.append(compared("salvage to the recovery volume on Xen", volume)) }
         if let peakBytes { lines.append("peak memory of the salvager: \(mebibytes(peakBytes)) (aim: under 64 MiB)") }
         if let takeoverSeconds { lines.append("takeover: \(number(takeoverSeconds)) s") }
         if let downtimeSeconds { lines.append("downtime with recovery: \(number(downtimeSeconds)) s") }

@@ -66,4 +66,8 @@ struct RecoveryRecord: Sendable {
     var report: String?
     /// Who salvaged in the end: "minor", "control" or "offline".
     var salvagedBy = ""
+    /// What xenprd said of the recovery as a whole, such as why nothing was restored.
+    var reasons: [String] = []
+    /// Where on the recovery volume the images were kept for a look; nil when they were not.
+    var kept: String?
 }

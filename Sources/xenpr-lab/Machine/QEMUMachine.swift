@@ -69,13 +69,6 @@ actor QEMUMachine: LabMachine {
         return record
     }
 
-    /// Boots the crashed main again with nothing recovered. Returns the seconds from the crash until it takes commands.
-    func rebootPlainly() async throws -> Double {
-        await qemu?.quit()
-        try await start(volume: nil)
-        return (ContinuousClock.now - crashedAt).seconds
-    }
-
     func shutdown() async {
         await main.disconnect()
         await qemu?.quit()

@@ -6,6 +6,8 @@ actor LabRun {
     private let runners: [CaseRunner]
     private let trigger: Trigger
     private let salvager: Salvager
+    /// Whether the machine is left running, for the caller to go on with.
+    private let staysUp: Bool
     private let progress: Progress
     private var report: LabReport
     /// Indices into `runners` of the cases that are still in the run.
@@ -14,13 +16,14 @@ actor LabRun {
 
     init(
         machine: any LabMachine, runners: [CaseRunner], trigger: Trigger, salvager: Salvager, report: LabReport,
-        progress: Progress
+        progress: Progress, staysUp: Bool = false
     ) {
         self.machine = machine
         self.runners = runners
         self.trigger = trigger
         self.salvager = salvager
         self.progress = progress
+        self.staysUp = staysUp
         self.report = report
         alive = Array(runners.indices)
         self.report.cases = runners.map {
@@ -49,7 +52,7 @@ actor LabRun {
             progress("failed: \(error)")
             for index in alive { report.cases[index].message = "not checked: \(error)" }
         }
-        await machine.shutdown()
+        if !staysUp || report.failure != nil { await machine.shutdown() }
         report.seconds = (ContinuousClock.now - start).seconds
         return report
     }

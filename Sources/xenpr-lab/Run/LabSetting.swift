@@ -36,43 +36,48 @@ struct LabSetting: Sendable {
             sockets: sockets, progress: progress)
     }
 
-    func machine() -> any LabMachine {
-        guard let xen else { return qemuMachine(directory: directory) }
+    func machine() throws -> any LabMachine {
+        xen == nil ? qemuMachine(in: directory) : try xenMachine(in: directory)
+    }
+
+    /// A real Xen, with its logs and disks in `directory`.
+    func xenMachine(in directory: String) throws -> XenMachine {
+        guard let xen else { throw LabFailure("no Xen was made ready for this run") }
         return XenMachine(
             image: image, hypervisor: xen.hypervisor, controlDomain: xen.control, programs: programs, salvager: salvager,
             cache: cache, directory: directory, sockets: sockets, progress: progress)
     }
 
-    /// Boots main in QEMU, crashes it and boots it again with nothing recovered. Returns the seconds from the crash until it takes
-    /// commands.
-    func plainReboot() async throws -> Double {
-        let directory = "\(directory)/plain"
-        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-        let machine = qemuMachine(directory: directory)
-        do {
-            try await machine.boot()
-            try await machine.main.require("sync")
-            try await machine.crash(.sysrq)
-            let seconds = try await machine.rebootPlainly()
-            await machine.shutdown()
-            return seconds
-        } catch {
-            await machine.shutdown()
-            throw error
-        }
-    }
-
-    private func qemuMachine(directory: String) -> QEMUMachine {
+    /// QEMU alone, with its logs and disks in `directory`.
+    func qemuMachine(in directory: String) -> QEMUMachine {
         QEMUMachine(image: image, programs: programs, directory: directory, sockets: sockets, progress: progress)
     }
 
     /// Removes all but the logs, unless everything is to be kept.
     func leave(keep: Bool) {
         try? FileManager.default.removeItem(atPath: sockets)
-        guard !keep else { return }
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
-        for name in names where !name.hasSuffix(".log") && !name.hasSuffix(".registers") {
-            try? FileManager.default.removeItem(atPath: "\(directory)/\(name)")
+        if !keep { removeAllButLogs(in: directory) }
+    }
+
+    private func removeAllButLogs(in directory: String) {
+        let manager = FileManager.default
+        for name in (try? manager.contentsOfDirectory(atPath: directory)) ?? [] {
+            let path = "\(directory)/\(name)"
+            if Self.parts.contains(name) {
+                removeAllButLogs(in: path)
+            } else if !name.hasSuffix(".log") && !name.hasSuffix(".registers") {
+                try? manager.removeItem(atPath: path)
+            }
         }
+    }
+
+    /// Directories below that of the run, for what needs two machines one after the other.
+    private static let parts: Set<String> = ["qemu", "xen"]
+
+    /// Makes one of these directories.
+    func part(_ kind: MachineKind) throws -> String {
+        let path = "\(directory)/\(kind.rawValue)"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        return path
     }
 }

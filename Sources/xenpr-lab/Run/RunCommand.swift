@@ -36,7 +36,7 @@ struct Run: AsyncParsableCommand {
         let setting = try await LabSetting.enter(on: on, packages: packages, salvager: salvage)
         defer { setting.leave(keep: keep) }
         let run = LabRun(
-            machine: setting.machine(), runners: definitions.map { CaseRunner($0, directory: setting.directory) },
+            machine: try setting.machine(), runners: definitions.map { CaseRunner($0, directory: setting.directory) },
             trigger: trigger, salvager: salvage,
             report: LabReport(on: on.rawValue, salvage: salvage.rawValue, logs: setting.directory), progress: setting.progress)
         let result = await run.run()

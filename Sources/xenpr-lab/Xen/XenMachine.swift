@@ -44,28 +44,63 @@ actor XenMachine: LabMachine {
         try await controlConnection.connect(within: .seconds(240))
         progress("Xen and the control domain are up; creating main")
         try await control.require("xl create /etc/xen/main.cfg", timeout: .seconds(240))
-        try await control.require(
-            "setsid xenprd < /dev/null > /var/log/xen/xenprd.log 2>&1 & sleep 1; kill -0 $!", timeout: .seconds(60))
+        try await startDaemon()
         try await main.connect(within: .seconds(600))
         progress("main is up; starting its protection")
-        try await control.require(
-            "xenpr protect main --config /etc/xen/main.cfg --volume /dev/vdc --salvage \(salvager.rawValue)",
-            timeout: .seconds(480))
+        try await protect()
         progress("main is armed: \(salvager == .minor ? "a minor has learned its kernel" : "the control domain will salvage")")
     }
 
+    /// Starts xenprd in the control domain and returns when it answers.
+    ///
+    /// - Parameter configuration: text of a xenprd.toml; the one of a host without any when nil.
+    func startDaemon(configuration: String? = nil) async throws {
+        let file = "/run/xenpr/lab.toml"
+        try await control.require(
+            """
+            cat > \(file)
+            setsid xenprd --config \(file) < /dev/null >> /var/log/xen/xenprd.log 2>&1 &
+            until curl -s -o /dev/null --unix-socket /run/xenpr/xenprd.sock http://xenprd/v1/guests; do
+                kill -0 $! || exit 1
+                sleep 0.1
+            done
+            """, input: configuration ?? "", timeout: .seconds(60))
+    }
+
+    /// Ends xenprd as a crash of its own would: without a chance to put anything in order.
+    func killDaemon() async throws {
+        try await control.require("kill -9 $(pidof xenprd) && while pidof xenprd > /dev/null; do :; done")
+    }
+
+    /// Protects main and returns when it is armed.
+    func protect() async throws {
+        try await control.require(
+            "xenpr protect main --config /etc/xen/main.cfg --volume \(Self.volume) --salvage \(salvager.rawValue)",
+            timeout: .seconds(480))
+    }
+
+    /// The recovery volume in the control domain.
+    static let volume = "/dev/vdc"
+
     func crash(_ trigger: Trigger) async throws {
         let control = control
-        let known = try await XenRecoveries.all(in: control).count
-        let strike = Task { [main] in try await CrashScript.run(trigger, in: main) }
-        defer { strike.cancel() }
-        if trigger == .nmi {
-            try await strike.value
-            try await control.require("xl trigger main nmi")
+        let main = main
+        try await crash(by: trigger.rawValue) {
+            try await CrashScript.run(trigger, in: main)
+            if trigger == .nmi { try await control.require("xl trigger main nmi") }
         }
+    }
+
+    /// Does something that brings main's kernel down, and returns once xenprd has seen that.
+    func crash(by what: String, _ strike: @escaping @Sendable () async throws -> Void) async throws {
+        let control = control
+        let known = try await XenRecoveries.all(in: control).count
+        // It rarely returns: its connection dies with main.
+        let strike = Task { try await strike() }
+        defer { strike.cancel() }
         // xenprd's list is the sign: the dead domain itself may be gone again before anybody looks.
         let seen: XenRecoveries.Recovery = try await poll(
-            every: .milliseconds(500), within: .seconds(180), for: "the crash by \(trigger.rawValue)"
+            every: .milliseconds(500), within: .seconds(180), for: "the crash by \(what)"
         ) {
             let recoveries = try await XenRecoveries.all(in: control)
             return recoveries.count > known ? recoveries.first : nil
@@ -92,13 +127,53 @@ actor XenMachine: LabMachine {
         try await scanForPanics()
         try await main.connect(within: .seconds(300))
         var record = RecoveryRecord(
-            crashedAt: Date(timeIntervalSince1970: ended.crashedAt), salvagedBy: ended.salvagedBy ?? "nobody")
+            crashedAt: Date(timeIntervalSince1970: ended.crashedAt), salvagedBy: ended.salvagedBy ?? "nobody",
+            reasons: ended.reasons, kept: ended.kept)
         record.phases = ended.timeline.map {
             Phase(phase: $0.phase, start: $0.start - ended.crashedAt, seconds: $0.seconds, bytes: $0.bytes, pages: $0.pages)
         }
         record.recovery = ended.text
         record.report = try await main.run("xenpr-agent report --format json", timeout: .seconds(60)).output
         return record
+    }
+
+    /// Writes so many bytes to the recovery volume with dd, in the control domain, until they are durable. Returns the seconds that dd took.
+    ///
+    /// The volume must be the control domain's to mount: main has let go of it, and the minor takes it only for a salvage.
+    func writeVolumePlainly(bytes: Int) async throws -> Double {
+        let control = control
+        _ = try await poll(every: .seconds(1), within: .seconds(300), for: "main to be armed again") {
+            try await XenRecoveries.state(in: control) == "armed" ? true : nil
+        }
+        let times = try await control.require(
+            """
+            mount \(Self.volume) /mnt
+            date +%s.%N
+            dd if=/dev/zero of=/mnt/plain bs=1M count=\((bytes + (1 << 20) - 1) >> 20) conv=fsync 2> /dev/null
+            date +%s.%N
+            rm /mnt/plain
+            umount /mnt
+            """, timeout: .seconds(300)
+        ).split(whereSeparator: \.isNewline).compactMap { Double($0) }
+        guard times.count == 2 else { throw LabFailure("cannot write to \(Self.volume) in the control domain") }
+        return times[1] - times[0]
+    }
+
+    /// Ends main's protection, crashes it, and creates it anew as soon as Xen shows that it is dead. Returns the seconds from then until main
+    /// takes commands.
+    func crashAndRebootPlainly() async throws -> Double {
+        try await control.require("xenpr unprotect main", timeout: .seconds(240))
+        let strike = Task { [main] in try await CrashScript.run(.sysrq, in: main) }
+        defer { strike.cancel() }
+        // The fifth column of xl list is the state; c in it is "crashed".
+        try await control.require(
+            "until xl list main | awk 'NR == 2 && $5 ~ /c/ { found = 1 } END { exit !found }'; do :; done",
+            timeout: .seconds(120))
+        let start = ContinuousClock.now
+        await main.disconnect()
+        try await control.require("xl destroy main && xl create /etc/xen/main.cfg", timeout: .seconds(240))
+        try await main.connect(within: .seconds(300))
+        return (ContinuousClock.now - start).seconds
     }
 
     /// Xen says it here when a guest has met a triple fault, which no kernel of the lab does by itself: whatever such a guest shows

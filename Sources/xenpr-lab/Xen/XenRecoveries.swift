@@ -10,6 +10,7 @@ enum XenRecoveries {
         var crashedAt: Double
         var salvagedBy: String?
         var reasons: [String]
+        var kept: String?
         var timeline: [Entry]
         /// The whole record as JSON.
         var text: String
@@ -30,6 +31,7 @@ enum XenRecoveries {
         var crashedAt: Double
         var salvagedBy: String?
         var reasons: [String]?
+        var kept: String?
         var timeline: [Entry]?
     }
 
@@ -46,19 +48,21 @@ enum XenRecoveries {
             let fields = try decoder.decode(Fields.self, from: data)
             return Recovery(
                 id: fields.id, outcome: fields.outcome, crashedAt: fields.crashedAt, salvagedBy: fields.salvagedBy,
-                reasons: fields.reasons ?? [], timeline: fields.timeline ?? [], text: String(decoding: data, as: UTF8.self))
+                reasons: fields.reasons ?? [], kept: fields.kept, timeline: fields.timeline ?? [],
+                text: String(decoding: data, as: UTF8.self))
         }
     }
 
-    /// The state of main's protection, with its detail.
+    /// The state of main's protection, with its detail; nil when main is not protected.
     static func state(in control: any Shell) async throws -> String? {
         struct Guest: Decodable {
-            var state: String
+            var state: String?
             var detail: String?
         }
         let text = try await get("/v1/guests/main", in: control)
         let guest = try JSONDecoder().decode(Guest.self, from: Data(text.utf8))
-        return guest.state + (guest.detail.map { ": \($0)" } ?? "")
+        guard let state = guest.state else { return nil }
+        return state + (guest.detail.map { ": \($0)" } ?? "")
     }
 
     private static func get(_ path: String, in control: any Shell) async throws -> String {

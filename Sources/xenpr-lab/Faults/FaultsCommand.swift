@@ -1,0 +1,58 @@
+import ArgumentParser
+import Foundation
+
+struct Faults: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract:
+            "Breaks parts of a recovery on a real Xen, one after the other, and looks that main and its other processes are safe.",
+        discussion: "Known faults: " + Fault.allCases.map(\.rawValue).joined(separator: ", ") + ".")
+
+    @Option(help: "A file that gets the results as JSON.")
+    var report: String?
+    @Flag(help: "Keep the disks of the run, beside the logs that are always kept.")
+    var keep = false
+    @Argument(help: "Only these faults; all when none is named.")
+    var only: [Fault] = []
+
+    func run() async throws {
+        let setting = try await LabSetting.enter(on: .xen, packages: [], salvager: .minor)
+        defer { setting.leave(keep: keep) }
+        let session = FaultSession(try setting.xenMachine(in: setting.directory), progress: setting.progress)
+        let results = await session.run(only.isEmpty ? Fault.allCases : only)
+        if let report {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+            try encoder.encode(results).write(to: URL(fileURLWithPath: report), options: .atomic)
+        }
+        for result in results { print("\(result.passed ? "passed" : "failed")  \(result.fault.rawValue): \(result.message)") }
+        let failed = results.filter { !$0.passed }.count
+        if failed > 0 { print("serial logs of all domains: \(setting.directory)") }
+        print("\(results.count - failed) passed, \(failed) failed, 0 skipped")
+        if failed > 0 { throw ExitCode(1) }
+    }
+}
+
+/// A way in which a recovery can go wrong.
+enum Fault: String, CaseIterable, Codable, Sendable, ExpressibleByArgument {
+    /// The minor is gone when main crashes, CRIU refuses one group, and a process was in the call that caused the panic.
+    case deadMinor = "dead-minor"
+    /// Main panics again right after a restore.
+    case crashLoop = "crash-loop"
+    /// The minor does not answer, and xenprd is killed in each state.
+    case silentMinor = "silent-minor"
+    /// Salvage takes longer than it may.
+    case timeLimit = "time-limit"
+    /// The recovery volume has not enough room for all groups.
+    case fullVolume = "full-volume"
+    /// Main's configuration would not keep the dead domain.
+    case wrongSetting = "wrong-setting"
+    /// Main's kernel has no types to read it by.
+    case noTypes = "no-types"
+}
+
+struct FaultResult: Codable, Sendable {
+    let fault: Fault
+    var passed: Bool
+    /// What was seen.
+    var message: String
+}
