@@ -16,7 +16,7 @@ CASES ?= Tests/Cases
 REPORT ?=
 ON ?= xen
 
-.PHONY: demo test cases bench build packages lint unit install install-agent clean
+.PHONY: demo test cases faults zdtm bench build packages lint unit install install-agent clean
 
 demo: build
 	$(LAB) run --on xen Tests/Cases
@@ -25,9 +25,17 @@ test: lint unit build
 	$(LAB) run --on qemu --dump $(DUMP) Tests/Cases
 	XENPR_DUMP=$(DUMP) swift test --skip-build --filter DumpTests
 	$(LAB) run --on xen $(if $(REPORT),--report $(REPORT)) Tests/Cases
+	$(LAB) faults
+
+faults: build
+	$(LAB) faults $(if $(REPORT),--report $(REPORT))
+
+# CRIU's own tests through a crash: ZDTM is test/zdtm/static of a checkout of CRIU in which make has been run.
+zdtm: build
+	$(LAB) zdtm --on $(ON) $(if $(REPORT),--report $(REPORT)) $(ZDTM)
 
 bench: build
-	$(LAB) bench --on qemu $(if $(REPORT),--report $(REPORT))
+	$(LAB) bench $(if $(REPORT),--report $(REPORT))
 
 cases: build
 	$(LAB) run --on $(ON) $(if $(REPORT),--report $(REPORT)) $(CASES)

@@ -90,4 +90,5 @@ extension JSONValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, Ex
 
     /// A string, or null.
     public init(_ value: String?) { self = value.map(JSONValue.string) ?? .null }
+    public init(_ value: Double?) { self = value.map(JSONValue.number) ?? .null }
 }

@@ -66,8 +66,9 @@ struct GroupQueue {
         let group = groups[active.index]
         do throws(AgentError) {
             try active.restore.finish(active.program)
+            let moment = unixSeconds()
             let reasons = reasons(of: group) + active.restore.completeThreads()
-            return result(group, .restored, reasons, monotonicSeconds() - active.begin)
+            return result(group, .restored, reasons, monotonicSeconds() - active.begin, restoredAt: moment)
         } catch {
             return result(group, .failed, [error.description], monotonicSeconds() - active.begin)
         }
@@ -82,11 +83,13 @@ struct GroupQueue {
     }
 
     private func result(
-        _ group: RecoveryManifest.Group, _ outcome: RestoreReport.Group.Outcome, _ reasons: [String], _ seconds: Double = 0
+        _ group: RecoveryManifest.Group, _ outcome: RestoreReport.Group.Outcome, _ reasons: [String], _ seconds: Double = 0,
+        restoredAt: Double? = nil
     ) -> RestoreReport.Group {
         let reason = reasons.isEmpty ? nil : reasons.joined(separator: "; ")
         printError("group \(group.name): \(outcome.rawValue)\(reason.map { ": \($0)" } ?? "")")
         let log = outcome == .skipped ? nil : "groups/\(group.name)/restore.log"
-        return RestoreReport.Group(name: group.name, outcome: outcome, reason: reason, seconds: seconds, log: log)
+        return RestoreReport.Group(
+            name: group.name, outcome: outcome, reason: reason, seconds: seconds, restoredAt: restoredAt, log: log)
     }
 }

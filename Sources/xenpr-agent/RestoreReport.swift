@@ -21,6 +21,8 @@ struct RestoreReport {
         let reason: String?
         /// What the restore took.
         let seconds: Double
+        /// When its processes ran again, in Unix seconds; nil when they do not.
+        let restoredAt: Double?
         /// CRIU's log, on the recovery volume.
         let log: String?
     }
@@ -47,7 +49,7 @@ struct RestoreReport {
                     [
                         "name": .string(group.name.description), "outcome": .string(group.outcome.rawValue),
                         "reason": JSONValue(group.reason), "seconds": .number(rounded(group.seconds)),
-                        "log": JSONValue(group.log),
+                        "restored_at": JSONValue(group.restoredAt), "log": JSONValue(group.log),
                     ]
                 }),
             "files": .array(files.map { ["path": .string($0.path), "reason": .string($0.reason)] }),

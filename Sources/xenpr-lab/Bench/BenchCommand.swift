@@ -24,7 +24,7 @@ struct Bench: AsyncParsableCommand {
 
     /// A recovery in QEMU leaves the dump of the dead kernel: it is salvaged again beside cp.
     private func measureDump(_ setting: LabSetting, into bench: inout BenchReport) async throws {
-        let directory = try setting.part(.qemu)
+        let directory = try setting.part("qemu")
         _ = try await recover(on: setting.qemuMachine(in: directory), setting, in: directory, kind: .qemu)
         setting.progress("salvaging the dump again, beside cp")
         let dump = "\(directory)/dump.elf"
@@ -53,7 +53,7 @@ struct Bench: AsyncParsableCommand {
 
     /// A recovery on Xen, then as many bytes by dd to the same volume, then a plain crash and reboot of the same guest.
     private func measureXen(_ setting: LabSetting, into bench: inout BenchReport) async throws {
-        let directory = try setting.part(.xen)
+        let directory = try setting.part("xen")
         let machine = try setting.xenMachine(in: directory)
         let recovery = try await recover(on: machine, setting, in: directory, kind: .xen)
         do {

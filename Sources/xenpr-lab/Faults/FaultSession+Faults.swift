@@ -45,6 +45,7 @@ extension FaultSession {
         let before = try await work.word()
         _ = try await crashAndRecover()
         try await work.goesOn(from: before)
+        try await restartDaemon(limits: "crash_loop_s = 86400")
         let record = try await crashAndRecover()
         let reason = try reason("nothing is restored", of: record)
         let isBack = try await work.runs(before)
@@ -57,9 +58,7 @@ extension FaultSession {
     func silentMinor() async throws -> String {
         let work = try await FaultWork.start("watched", in: main)
         let before = try await work.word()
-        try await machine.killDaemon()
-        try await machine.startDaemon()
-        try await armed()
+        try await restartDaemon()
         try await control.require("xl pause \(try await minor())")
         try await machine.crash(.sysrq)
         async let killed = killDaemonInEachState()
@@ -81,7 +80,7 @@ extension FaultSession {
                 try await XenRecoveries.state(in: control)?.hasPrefix(state) == true ? true : nil
             }
             try await machine.killDaemon()
-            try await machine.startDaemon()
+            try await machine.startDaemon(configuration: "[limits]\n\(FaultSession.quickly)\n")
         }
         return states
     }
@@ -90,9 +89,7 @@ extension FaultSession {
     func timeLimit() async throws -> String {
         let work = try await FaultWork.start("large", in: main, megabytes: 96)
         let before = try await work.word()
-        try await machine.killDaemon()
-        try await machine.startDaemon(configuration: "[limits]\nsalvage_s = 1\n")
-        try await armed()
+        try await restartDaemon(limits: "\(FaultSession.quickly)\nsalvage_s = 1")
         let record = try await crashAndRecover()
         let reason = try reason("longer than", of: record)
         let isBack = try await work.runs(before)
@@ -103,12 +100,13 @@ extension FaultSession {
     /// The group that fits is restored, the other one is reported.
     func fullVolume() async throws -> String {
         try await control.require("xenpr unprotect main", timeout: .seconds(120))
-        // What a recovery left for a look is the only thing that xenprd does not clear away.
+        // What a recovery left for a look is the only thing that xenprd does not clear away. The blocks that ext4 reserves for root are free for a
+        // salvage, so they are filled too.
         try await control.require(
             """
             mount \(XenMachine.volume) /mnt && mkdir -p /mnt/kept/older
-            free=$(df -k --output=avail /mnt | tail -n 1)
-            fallocate -l $((free - 32768))K /mnt/kept/older/filler && umount /mnt
+            find /mnt -mindepth 1 -maxdepth 1 ! -name kept -exec rm -rf {} +
+            fallocate -l $(($(stat -f -c '%f * %S' /mnt) - (32 << 20))) /mnt/kept/older/filler && umount /mnt
             """)
         try await machine.protect()
         let small = try await FaultWork.start("small", in: main)

@@ -20,6 +20,7 @@ actor FaultSession {
         do {
             progress("booting Xen, the control domain and main")
             try await machine.boot()
+            try await restartDaemon()
         } catch {
             broken = "\(error)"
         }
@@ -57,10 +58,21 @@ actor FaultSession {
     /// Brings main back to where each fault begins: healthy, with nothing protected in it, and armed by a xenprd with its usual settings.
     private func setRight() async throws {
         _ = try await main.run("for group in /sys/fs/cgroup/xenpr/*/; do echo 1 > $group/cgroup.kill; done 2> /dev/null")
+        try await restartDaemon()
+    }
+
+    /// Starts xenprd anew, with these lines in the section `limits` of its configuration, and waits until main is armed.
+    ///
+    /// One fault follows the other within seconds here, so the guard against a loop of crashes is off but for the fault that it is for.
+    func restartDaemon(limits: String = FaultSession.quickly) async throws {
+        // It may have been killed by a fault that failed half-way.
         _ = try? await machine.killDaemon()
-        try await machine.startDaemon()
+        try await machine.startDaemon(configuration: "[limits]\n\(limits)\n")
         try await armed()
     }
+
+    /// The limits of the usual settings here.
+    static let quickly = "crash_loop_s = 1"
 
     /// Waits until main is armed, protecting it if it is not protected.
     func armed() async throws {

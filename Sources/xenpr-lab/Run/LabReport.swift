@@ -10,6 +10,8 @@ struct LabReport: Encodable, Sendable {
         let name: String
         var result: Result
         var message: String
+        /// Whether its `start` succeeded.
+        var hasStarted = false
         /// The verdict that the case wants, if it wants one.
         var expect: String?
         /// The verdict that salvage gave its group.

@@ -92,6 +92,7 @@ actor LabRun {
         try await machine.main.copyIn("\(report.logs)/\(CaseRunner.copies)", to: CaseRunner.places, timeout: .seconds(300))
         let main = machine.main
         await forEachAlive { runner in try await runner.start(in: main) }
+        for index in alive { report.cases[index].hasStarted = true }
     }
 
     /// Does something for all cases in the run at once, and drops those for which it fails.

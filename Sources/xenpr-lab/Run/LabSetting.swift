@@ -63,7 +63,7 @@ struct LabSetting: Sendable {
         let manager = FileManager.default
         for name in (try? manager.contentsOfDirectory(atPath: directory)) ?? [] {
             let path = "\(directory)/\(name)"
-            if Self.parts.contains(name) {
+            if name.hasPrefix(Self.partPrefix) {
                 removeAllButLogs(in: path)
             } else if !name.hasSuffix(".log") && !name.hasSuffix(".registers") {
                 try? manager.removeItem(atPath: path)
@@ -71,12 +71,12 @@ struct LabSetting: Sendable {
         }
     }
 
-    /// Directories below that of the run, for what needs two machines one after the other.
-    private static let parts: Set<String> = ["qemu", "xen"]
+    /// Directories below that of the run, for what needs several machines one after the other.
+    private static let partPrefix = "part-"
 
     /// Makes one of these directories.
-    func part(_ kind: MachineKind) throws -> String {
-        let path = "\(directory)/\(kind.rawValue)"
+    func part(_ name: String) throws -> String {
+        let path = "\(directory)/\(Self.partPrefix)\(name)"
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         return path
     }

@@ -1,0 +1,120 @@
+import ArgumentParser
+import Foundation
+
+struct Zdtm: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Runs the test programs of CRIU (test/zdtm/static of its repository, built) through a crash and a recovery.",
+        discussion: "Only those that run in the host's own namespaces and are expected to pass.")
+
+    @Option(help: "Where main runs: as a domain of a real Xen, or in QEMU alone.")
+    var on = MachineKind.qemu
+    @Option(help: "How many programs share one crash.")
+    var atOnce = 60
+    @Option(help: "A file that gets the results as JSON.")
+    var report: String?
+    @Flag(help: "Keep the disks and memory dumps, beside the logs that are always kept.")
+    var keep = false
+    @Argument(help: "The directory of the built programs.")
+    var directory: String
+    @Argument(help: "Only these programs; all when none is named.")
+    var only: [String] = []
+
+    func validate() throws {
+        guard (1...500).contains(atOnce) else { throw ValidationError("--at-once must be from 1 to 500") }
+    }
+
+    func run() async throws {
+        let directory = URL(fileURLWithPath: directory).standardizedFileURL.path
+        let known = try await ZdtmProgram.all(in: directory)
+        if let unknown = only.first(where: { name in !known.contains { $0.name == name } }) {
+            throw ValidationError("\(directory) has no program \(unknown), or its makefile does not start it")
+        }
+        let programs = known.filter { only.isEmpty ? $0.runsOnHost : only.contains($0.name) }
+        let setting = try await LabSetting.enter(
+            on: on, packages: try await libraries(of: programs, in: directory), salvager: .minor)
+        defer { setting.leave(keep: keep) }
+        var results = ZdtmReport(on: on.rawValue)
+        for (number, start) in stride(from: 0, to: programs.count, by: atOnce).enumerated() {
+            let batch = programs[start..<min(start + atOnce, programs.count)]
+            setting.progress("programs \(start + 1) to \(start + batch.count) of \(programs.count)")
+            let part = try setting.part("\(number + 1)")
+            results.add(try await crash(Array(batch), from: directory, setting, in: part))
+            if let report { try results.write(to: report) }
+        }
+        print(results.text)
+        if results.failed > 0 { throw ExitCode(1) }
+    }
+
+    /// One boot, one crash and one recovery of these programs.
+    private func crash(_ programs: [ZdtmProgram], from source: String, _ setting: LabSetting, in part: String) async throws
+        -> LabReport
+    {
+        var runners: [CaseRunner] = []
+        for program in programs {
+            let definition = try await ZdtmCase.write(program, from: source, to: "\(part)/programs")
+            runners.append(CaseRunner(definition, directory: part))
+        }
+        let machine: any LabMachine = on == .xen ? try setting.xenMachine(in: part) : setting.qemuMachine(in: part)
+        let run = LabRun(
+            machine: machine, runners: runners, trigger: .sysrq, salvager: .minor,
+            report: LabReport(on: on.rawValue, salvage: "minor", logs: part), progress: setting.progress)
+        return await run.run()
+    }
+
+    /// The Debian packages of the shared libraries that the programs are linked to: main has the same Debian as this host.
+    private func libraries(of programs: [ZdtmProgram], in directory: String) async throws -> Set<String> {
+        let list = try await Tool.require("ldd", programs.map { "\(directory)/\($0.name)" })
+        // "libcap.so.2 => /lib/…": dpkg knows files by the place that their package has put them, which may be /lib or /usr/lib.
+        let names = Set(
+            list.split(whereSeparator: \.isNewline).compactMap { line -> String? in
+                let words = line.split(whereSeparator: \.isWhitespace)
+                return words.count > 2 && words[1] == "=>" ? String(words[0]) : nil
+            })
+        let owners = try await Tool.require("dpkg-query", ["-S"] + names.sorted().map { "*/\($0)" })
+        return Set(owners.split(whereSeparator: \.isNewline).compactMap { $0.split(separator: ":").first.map(String.init) })
+    }
+}
+
+/// What became of the programs (schema xenpr.zdtm/1).
+struct ZdtmReport: Encodable, Sendable {
+    struct Program: Encodable, Sendable {
+        let name: String
+        /// passed, failed, or unstarted: the kernel or the system lacks what it tests.
+        var result: String
+        var verdict: String?
+        var message: String
+    }
+
+    let schema = "xenpr.zdtm/1"
+    var on: String
+    var programs: [Program] = []
+
+    var passed: Int { programs.filter { $0.result == "passed" }.count }
+    var failed: Int { programs.filter { $0.result == "failed" }.count }
+
+    init(on: String) { self.on = on }
+
+    mutating func add(_ report: LabReport) {
+        programs += report.cases.map {
+            Program(
+                name: $0.name, result: $0.hasStarted ? $0.result.rawValue : "unstarted", verdict: $0.verdict,
+                message: $0.message)
+        }
+    }
+
+    var text: String {
+        let lines = programs.filter { $0.result != "passed" }.map { "\($0.result)  \($0.name): \($0.message)" }
+        let unstarted = programs.count - passed - failed
+        return
+            (lines + [
+                "\(passed) of \(passed + failed) programs that start passed after a panic; \(unstarted) do not start here"
+            ])
+            .joined(separator: "\n")
+    }
+
+    func write(to path: String) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        try encoder.encode(self).write(to: URL(fileURLWithPath: path), options: .atomic)
+    }
+}
