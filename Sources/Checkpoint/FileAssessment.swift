@@ -55,9 +55,7 @@ struct FileAssessor: Sendable {
         case .path(let node): assess(node)
         case .pipe(let id): assess(pipe: id, file: file, name: "pipe")
         case .fifo(let node, let id):
-            node.isDeleted
-                ? .refused("a named pipe whose name was removed")
-                : assess(pipe: id, file: file, name: "named pipe \(node.path)")
+            assess(pipe: id, file: file, name: "named pipe \(node.path)")
         case .eventfd(_, let isSemaphore):
             isSemaphore ? .refused("an eventfd in semaphore mode, which CRIU turns into a counter") : .full
         case .epoll, .signalfd, .timerfd: .full
@@ -84,8 +82,7 @@ struct FileAssessor: Sendable {
 
     private func assess(_ node: FileNode) -> FileAssessment {
         switch node.type {
-        case .regular: .full
-        case .directory: node.isDeleted ? .refused("directory \(node.path), which was removed") : .full
+        case .regular, .directory: .full
         case .characterDevice(1, let minor) where [3, 5, 7, 8, 9].contains(minor): .full
         case .characterDevice(let major, _) where [4, 5, 136, 204, 229].contains(major) || (137...143).contains(major):
             .degraded("terminal \(node.path) is gone; its descriptors lead to /dev/null", .null)

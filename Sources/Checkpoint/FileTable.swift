@@ -2,7 +2,7 @@ import ProcessModel
 
 /// The files image of a group: entries, their identifiers, and what the descriptor tables point at.
 struct FileTable: Sendable {
-    /// A file whose name was removed and whose contents travel in the checkpoint.
+    /// A file, directory, device or named pipe whose name was removed; it travels in the checkpoint.
     struct Ghost: Sendable {
         var entry: UInt32
         var node: FileNode
@@ -20,7 +20,7 @@ struct FileTable: Sendable {
     private let held: Set<FileID>
     private var nextID: UInt32
     private var null: UInt32?
-    private var paths: [KernelString: UInt32] = [:]
+    private var directories: [FileNode: UInt32] = [:]
     private var ghostsByInode: [String: UInt32] = [:]
     private var added: Set<FileID> = []
 
@@ -61,10 +61,11 @@ struct FileTable: Sendable {
 
     /// The entry for a directory that a process has as its root or works in.
     mutating func directory(_ node: FileNode) -> UInt32 {
-        if let known = paths[node.path] { return known }
+        if let known = directories[node] { return known }
         let id = takeID()
-        paths[node.path] = id
+        directories[node] = id
         types[id] = .regular
+        addGhost(node, entry: id)
         // O_PATH is how CRIU itself writes them down: O_RDONLY is enough to go there.
         entries.append(FileImage.regular(id: id, node: node, flags: 0, position: 0, owner: FileOwner(), checksSize: false))
         return id
@@ -103,6 +104,7 @@ struct FileTable: Sendable {
             entries.append(
                 FileImage.regular(id: raw, node: node, flags: file.flags, position: 0, owner: file.owner, checksSize: false))
             append(id, .fifo, FileImage.fifo(id: raw, pipe: pipe))
+            addGhost(node, entry: raw)
         case .eventfd(let counter, _): append(id, .eventfd, FileImage.eventfd(id: raw, counter: counter, file: file))
         case .epoll(let targets): append(id, .epoll, FileImage.epoll(id: raw, targets: restorable(targets, of: id), file: file))
         case .timerfd(let timer): append(id, .timerfd, FileImage.timerfd(id: raw, timer: timer, file: file))
@@ -129,11 +131,15 @@ struct FileTable: Sendable {
             FileImage.regular(
                 id: id.rawValue, node: node, flags: file.flags, position: position, owner: file.owner,
                 checksSize: !held.contains(id) || file.flags & 3 == 0))
-        guard node.isDeleted, node.type == .regular else { return }
+        addGhost(node, entry: id.rawValue)
+    }
+
+    private mutating func addGhost(_ node: FileNode, entry: UInt32) {
+        guard node.isDeleted else { return }
         // All descriptions of one inode lead to one ghost.
         let key = "\(node.device):\(node.inode)"
-        if ghostsByInode[key] == nil { ghostsByInode[key] = id.rawValue }
-        ghosts.append(Ghost(entry: id.rawValue, node: node))
+        if ghostsByInode[key] == nil { ghostsByInode[key] = entry }
+        ghosts.append(Ghost(entry: entry, node: node))
     }
 
     /// The ghost file's number for an entry: that of the first entry of the same inode.
@@ -141,18 +147,30 @@ struct FileTable: Sendable {
         ghostsByInode["\(ghost.node.device):\(ghost.node.inode)"] ?? ghost.entry
     }
 
-    /// CRIU registers targets by descriptor number in the process that opens the epoll instance, so only those can stay that lead there to the same file.
+    /// CRIU registers targets by descriptor number in the process that opens the epoll instance. A file that was registered under a number it no
+    /// longer has there is registered under one that it has, which only its owner's own EPOLL_CTL_MOD could tell apart.
     private mutating func restorable(_ targets: [EpollTarget], of id: FileID) -> [EpollTarget] {
         let holder = group.processes.sorted { $0.pid < $1.pid }.first { process in
             guard let table = process.descriptorTable.flatMap({ group.descriptorTables[$0] }) else { return false }
             return table.descriptors.contains { $0.file == id }
         }
-        let table = holder?.descriptorTable.flatMap { group.descriptorTables[$0] }
-        let kept = targets.filter { target in
-            guard let file = target.file, let open = group.openFiles[file], assessor.assess(open).treatment == .asItWas else {
-                return false
+        var free: [FileID: [Int32]] = [:]
+        for descriptor in holder?.descriptorTable.flatMap({ group.descriptorTables[$0] })?.descriptors ?? [] {
+            free[descriptor.file, default: []].append(descriptor.number)
+        }
+        var kept: [EpollTarget] = []
+        // Those that have their number still come first, so that no other takes it.
+        for keepsNumber in [true, false] {
+            for var target in targets {
+                guard let file = target.file, let open = group.openFiles[file], assessor.assess(open).treatment == .asItWas,
+                    let numbers = free[file], let first = numbers.first
+                else { continue }
+                let isThere = numbers.contains(target.descriptor)
+                guard keepsNumber == isThere else { continue }
+                if !isThere { target.descriptor = first }
+                free[file]?.removeAll { $0 == target.descriptor }
+                kept.append(target)
             }
-            return table?.descriptors.contains { $0.number == target.descriptor && $0.file == file } ?? false
         }
         if kept.count < targets.count {
             assessments[id] = .degraded(

@@ -58,7 +58,7 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         let locks = plan.group.fileLocks
         let messages = locks.compactMap(FileLockImage.message(of:))
         if messages.count < locks.count {
-            let reason = "\(locks.count - messages.count) leases on files are lost"
+            let reason = "\(locks.count - messages.count) locks on files are lost"
             obstacles.append(Obstacle(.degraded, pid: nil, reason: reason))
         }
         if !messages.isEmpty { try write(.fileLocks, "filelocks", messages) }
@@ -271,9 +271,18 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
                 entry.unsigned(3, ghost.node.mode)
                 entry.unsigned(4, UInt32(truncatingIfNeeded: ghost.node.device))
                 entry.unsigned(5, ghost.node.inode)
+                if case .characterDevice(let major, let minor) = ghost.node.type {
+                    // new_encode_dev of include/linux/kdev_t.h, as stat(2) shows it.
+                    entry.unsigned(6, minor & 0xff | major << 8 | (minor & ~0xff) << 12)
+                }
+                guard ghost.node.type == .regular else { return }
                 entry.flag(9, true)
                 entry.unsigned(10, ghost.node.sizeBytes)
             })
+        guard ghost.node.type == .regular else {
+            bytes &+= try image.finish()
+            return
+        }
         var batches = BatchCursor(.deletedFile(device: ghost.node.device, inode: ghost.node.inode))
         var cached: UInt64 = 0
         while let runs = try batches.next(from: &supply) {

@@ -37,19 +37,24 @@ struct ProcessPlan: Sendable {
         }
         if process.signalActions.flatMap({ group.signalActions[$0] }) == nil { refuse("its signal handlers could not be read") }
         if process.threads.first?.tid != process.pid { refuse("its main thread has ended") }
+        checkSharedDescriptors(group)
         for other in group.processes where other.pid != process.pid {
             if let shared = process.addressSpace, other.addressSpace == shared {
                 refuse("it shares its memory with process \(other.pid)")
-            }
-            if let shared = process.descriptorTable, other.descriptorTable == shared, other.pid != process.parentPID,
-                other.parentPID != process.pid
-            {
-                refuse("it shares its descriptors with process \(other.pid), which is neither its parent nor its child")
             }
             if let shared = process.filesystemContext, other.filesystemContext == shared, other.pid > process.pid {
                 degrade("it shared its working directory with process \(other.pid); each has its own now")
             }
         }
+    }
+
+    /// CRIU has a child share its parent's descriptors (CLONE_FILES), so those who share a table must hang together in the tree.
+    private mutating func checkSharedDescriptors(_ group: ProtectedGroup) {
+        guard let shared = process.descriptorTable else { return }
+        let sharers = group.processes.filter { $0.descriptorTable == shared }
+        func isTop(_ sharer: DeadProcess) -> Bool { !sharers.contains { $0.pid == sharer.parentPID } }
+        guard isTop(process), let other = sharers.first(where: { $0.pid < process.pid && isTop($0) }) else { return }
+        refuse("it shares its descriptors with process \(other.pid), which is not above it in the process tree")
     }
 
     private mutating func checkProcess(_ group: ProtectedGroup) {

@@ -7,8 +7,13 @@ public struct FileLock: Sendable, Hashable {
         case flock
         /// `fcntl(F_OFD_SETLK)`: belongs to the open file description.
         case openFileDescription
-        /// `fcntl(F_SETLEASE)`.
-        case lease
+        /// `fcntl(F_SETLEASE)`; while somebody who opened the file waits for its end, what it is to become.
+        case lease(breakingTo: LeaseTarget?)
+    }
+
+    /// What a lease becomes when it is broken.
+    public enum LeaseTarget: Sendable, Hashable {
+        case read, unlocked
     }
 
     public var kind: Kind

@@ -35,8 +35,10 @@ struct FileLockLayout: Sendable {
 
 extension FileReader {
     private static let lockLimit = 1 << 16
-    /// FL_OFDLCK.
+    /// FL_OFDLCK, FL_UNLOCK_PENDING and FL_DOWNGRADE_PENDING (include/linux/filelock.h).
     private static let openFileDescriptionFlag: UInt64 = 1024
+    private static let unlockPendingFlag: UInt64 = 256
+    private static let downgradePendingFlag: UInt64 = 512
     /// OFFSET_MAX: up to the end of the file.
     private static let lastOffset: UInt64 = 0x7fff_ffff_ffff_ffff
 
@@ -49,7 +51,7 @@ extension FileReader {
                 if context.isNull { continue }
                 for (list, kind) in [
                     (layout.locks.posixList, FileLock.Kind.posix), (layout.locks.flockList, .flock),
-                    (layout.locks.leaseList, .lease),
+                    (layout.locks.leaseList, .lease(breakingTo: nil)),
                 ] {
                     var locks: [VirtualAddress] = []
                     let fault = kernel.forEach(onList: context + list.offset, link: layout.locks.link, limit: Self.lockLimit) {
@@ -68,7 +70,8 @@ extension FileReader {
 
     private mutating func readLock(at lock: VirtualAddress, kind: FileLock.Kind, inode: VirtualAddress) throws(MemoryFault) {
         let fields = layout.locks
-        let isOfDescription = try kernel.value(fields.flags, of: lock) & Self.openFileDescriptionFlag != 0
+        let flags = try kernel.value(fields.flags, of: lock)
+        let isOfDescription = flags & Self.openFileDescriptionFlag != 0
         let owner: (pid: Int32, descriptor: Int32)?
         if kind == .posix, !isOfDescription {
             // The owner of a POSIX lock is the table of descriptors.
@@ -82,11 +85,19 @@ extension FileReader {
             obstacles.append(Obstacle(.degraded, pid: nil, reason: "a lock on a file of which no descriptor is left is lost"))
             return
         }
+        var kind = kind
+        if isOfDescription { kind = .openFileDescription }
+        // As `target_leasetype` of fs/locks.c tells.
+        if case .lease = kind {
+            kind = .lease(
+                breakingTo: flags & Self.unlockPendingFlag != 0
+                    ? .unlocked : flags & Self.downgradePendingFlag != 0 ? .read : nil)
+        }
         let start = try kernel.value(fields.start, of: lock)
         let end = try kernel.value(fields.end, of: lock)
         fileLocks.append(
             FileLock(
-                kind: isOfDescription ? .openFileDescription : kind,
+                kind: kind,
                 isExclusive: try kernel.value(fields.type, of: lock) & 3 == 1,
                 pid: owner.pid, descriptor: owner.descriptor, start: start,
                 length: end >= Self.lastOffset || end < start ? 0 : end - start + 1))
