@@ -33,7 +33,8 @@ enum TimerImage {
             entry.unsigned(1, UInt32(bitPattern: timer.id))
             entry.unsigned(2, UInt32(bitPattern: timer.clock))
             entry.unsigned(3, UInt32(bitPattern: timer.signal))
-            entry.unsigned(4, UInt32(bitPattern: timer.notification))
+            // SIGEV_THREAD_ID, alone: CRIU has timer_create take it as it is.
+            entry.unsigned(4, timer.threadID == nil ? UInt32(bitPattern: timer.notification) : 4)
             entry.unsigned(5, timer.value)
             entry.unsigned(6, UInt32(clamping: timer.overrun))
             entry.unsigned(7, timer.intervalNanoseconds / 1_000_000_000)
