@@ -16,7 +16,7 @@ CASES ?= Tests/Cases
 REPORT ?=
 ON ?= xen
 
-.PHONY: demo test cases faults zdtm bench build packages lint unit install install-agent clean
+.PHONY: demo test cases faults zdtm bench table build packages lint unit install install-agent clean
 
 demo: build
 	$(LAB) run --on xen Tests/Cases
@@ -39,6 +39,10 @@ bench: build
 
 cases: build
 	$(LAB) run --on $(ON) $(if $(REPORT),--report $(REPORT)) $(CASES)
+
+# The README's table of what comes back.
+table: build
+	$(LAB) table README.md Tests/Cases
 
 build: packages
 	for program in $(HOST_PROGRAMS); do \

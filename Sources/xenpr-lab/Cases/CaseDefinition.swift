@@ -10,6 +10,9 @@ struct CaseDefinition: Sendable {
     var packages: Set<String> = []
     /// The verdict that salvage must give the group; nil when any is accepted as long as `check` passes.
     var expect: String?
+    /// What the case shows to come back or not to, and the heading it belongs under, for the table of the README.
+    var shows: String?
+    var area: String?
     /// Seconds between the last start and the crash.
     var settleSeconds: Double = 1
     /// Limit for each of the case's programs.
@@ -103,12 +106,22 @@ struct CaseDefinition: Sendable {
                     throw wrong(file, key, "\"full\", \"degraded\" or \"refused\"")
                 }
                 expect = verdict
+            case "shows": shows = try text(value, file, key)
+            case "area": area = try text(value, file, key)
             case "settle_s": settleSeconds = try seconds(value, file, key, 0...600)
             case "timeout_s": timeoutSeconds = try seconds(value, file, key, 1...3600)
             default:
-                throw LabFailure("\(file) has an unknown key \(key): packages, expect, settle_s and timeout_s are known")
+                throw LabFailure(
+                    "\(file) has an unknown key \(key): packages, expect, shows, area, settle_s and timeout_s are known")
             }
         }
+    }
+
+    private func text(_ value: any TOMLValueConvertible, _ file: String, _ key: String) throws -> String {
+        guard let text = value.string, !text.contains(where: { $0.isNewline || $0 == "|" }) else {
+            throw wrong(file, key, "one line of text without \"|\"")
+        }
+        return text
     }
 
     private func seconds(_ value: any TOMLValueConvertible, _ file: String, _ key: String, _ range: ClosedRange<Double>) throws
