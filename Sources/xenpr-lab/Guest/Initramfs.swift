@@ -4,10 +4,14 @@ import Foundation
 enum Initramfs {
     private static let modules = ["virtio_pci", "virtio_blk", "xen-blkfront", "ext4", "crc32c_generic"]
 
+    /// What a guest says on its console once its kernel has come up.
+    static let userSpaceBegins = "xenpr-lab: user space begins"
+
     /// Mounts the device of `root=` read-write, which replays its journal after a crash, and starts systemd.
     private static let initScript = """
         #!/bin/busybox sh
         export PATH=/bin
+        echo "\(userSpaceBegins)"
         /bin/busybox --install -s /bin
         mount -t proc proc /proc
         mount -t sysfs sysfs /sys

@@ -102,7 +102,49 @@ actor QEMUMachine: LabMachine {
             Phase(phase: name, start: (start - crashedAt).seconds, seconds: (ContinuousClock.now - start).seconds))
     }
 
+    /// Boots main until it takes commands.
+    ///
+    /// QEMU's emulation with several threads (seen with 7.2) can leave a CPU of the guest at an instruction that the kernel has just patched, for ever:
+    /// a soft lockup before there is any user space. No disk was touched by then, so such a boot is begun again, and the run says so.
     private func start(volume: String?) async throws {
+        for _ in 1...Self.bootLimit {
+            try await startOnce(volume: volume)
+            let log = "\(directory)/main-\(boots).serial.log"
+            if try await connect(unlessStuckIn: log) { return }
+            progress("the emulator has left main's kernel stuck in its boot (\(log)); booting again")
+            await main.disconnect()
+            await qemu?.quit()
+        }
+        throw LabFailure("the emulator has left main's kernel stuck in \(Self.bootLimit) boots; see \(directory)")
+    }
+
+    private static let bootLimit = 3
+
+    /// Waits until main takes commands; false when its kernel is stuck before user space.
+    private func connect(unlessStuckIn log: String) async throws -> Bool {
+        try await withThrowingTaskGroup(of: Bool?.self) { [main] group in
+            group.addTask {
+                try await main.connect(within: .seconds(420))
+                return true
+            }
+            group.addTask {
+                while true {
+                    try await Task.sleep(for: .seconds(2))
+                    let text = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
+                    if text.contains(Initramfs.userSpaceBegins) { return nil }
+                    if text.contains("soft lockup") { return false }
+                }
+            }
+            defer { group.cancelAll() }
+            // The watch ends with user space; from then on only the connection counts.
+            while let result = try await group.next() {
+                if let isUp = result { return isUp }
+            }
+            return false
+        }
+    }
+
+    private func startOnce(volume: String?) async throws {
         boots += 1
         let kvm = await HostProcessor.startsKVMGuests()
         var arguments = [
@@ -119,6 +161,5 @@ actor QEMUMachine: LabMachine {
         ]
         if let volume { arguments += ["-drive", "file=\(volume),if=virtio,format=raw,cache=unsafe"] }
         qemu = try await QEMUProcess.start(arguments, log: "\(directory)/qemu.log")
-        try await main.connect(within: .seconds(420))
     }
 }
