@@ -61,6 +61,7 @@ struct FileAssessor: Sendable {
         case .epoll, .signalfd, .timerfd: .full
         case .memfd(let id):
             sharedMemory[id]?.memfd == nil ? .refused("a memfd that could not be read") : .full
+        case .inotify(let instance): assess(instance)
         case .unixSocket(let socket): assess(socket)
         case .inetSocket(let socket): assess(socket)
         case .terminal(let name): .degraded("terminal \(name) is gone; its descriptors lead to /dev/null", .null)
@@ -103,6 +104,15 @@ struct FileAssessor: Sendable {
             return writers[id] == nil
                 ? .degraded("the writer of a \(name) is outside the group; reads find its end")
                 : .degraded("a \(name) has a second writer outside the group")
+        }
+        return .full
+    }
+
+    private func assess(_ instance: Inotify) -> FileAssessment {
+        let nameless = instance.watches.filter { $0.path == nil }.count
+        if nameless > 0 { return .degraded("\(nameless) inotify watches of removed files are lost") }
+        if instance.unreadEvents > 0 {
+            return .degraded("\(instance.unreadEvents) inotify events that were not read yet are lost")
         }
         return .full
     }

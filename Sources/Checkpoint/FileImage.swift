@@ -11,6 +11,7 @@ enum FileImage {
         case unixSocket = 5
         case eventfd = 6
         case epoll = 7
+        case inotify = 8
         case signalfd = 9
         case timerfd = 17
         case memfd = 18
@@ -124,6 +125,35 @@ enum FileImage {
                 entry.unsigned(2, reopenFlags(file.flags))
                 entry.message(3, fileOwner(file.owner))
                 entry.unsigned(4, mask)
+            })
+    }
+
+    /// `inotify_file_entry`. CRIU finds a watched file by its path where it has one (`fh_entry.path`, criu/fsnotify.c), so the handle stays empty.
+    static func inotify(id: UInt32, instance: Inotify, file: OpenFile) -> ProtobufMessage {
+        entry(
+            .inotify, id: id, field: 13,
+            ProtobufMessage { entry in
+                entry.unsigned(1, id)
+                entry.unsigned(2, reopenFlags(file.flags))
+                entry.message(4, fileOwner(file.owner))
+                for watch in instance.watches {
+                    guard let path = watch.path else { continue }
+                    entry.message(5) { image in
+                        image.unsigned(1, id)
+                        image.unsigned(2, watch.inode)
+                        image.unsigned(3, watch.mask)
+                        image.unsigned(4, UInt32(0))
+                        image.unsigned(5, UInt32(truncatingIfNeeded: watch.device))
+                        image.unsigned(6, UInt32(bitPattern: watch.descriptor))
+                        image.message(7) { handle in
+                            handle.unsigned(1, UInt32(0))
+                            handle.unsigned(2, UInt32(0))
+                            // FH_ENTRY_SIZES__min_entries: CRIU counts on so many.
+                            handle.repeated(3, Array(repeating: UInt64(0), count: 16))
+                            handle.data(4, path.bytes)
+                        }
+                    }
+                }
             })
     }
 

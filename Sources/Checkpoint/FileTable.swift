@@ -110,6 +110,7 @@ struct FileTable: Sendable {
         case .timerfd(let timer): append(id, .timerfd, FileImage.timerfd(id: raw, timer: timer, file: file))
         case .signalfd(let mask): append(id, .signalfd, FileImage.signalfd(id: raw, mask: mask, file: file))
         case .memfd(let memory): append(id, .memfd, FileImage.memfd(id: raw, memory: memory, file: file))
+        case .inotify(let instance): append(id, .inotify, FileImage.inotify(id: raw, instance: instance, file: file))
         case .unixSocket(let socket):
             append(
                 id, .unixSocket,

@@ -12,6 +12,7 @@ public struct OpenFile: Sendable {
         case timerfd(TimerDescriptor)
         case signalfd(mask: UInt64)
         case memfd(SharedMemoryID)
+        case inotify(Inotify)
         case unixSocket(UnixSocket)
         case inetSocket(InetSocket)
         /// A terminal, which belongs to somebody outside; its device name.

@@ -18,6 +18,7 @@ extension OpenFile {
         case .timerfd: "timerfd"
         case .signalfd: "signalfd"
         case .memfd: "memfd"
+        case .inotify: "inotify"
         case .unixSocket: "unix"
         case .inetSocket(let socket):
             (socket.transport == 6 ? "tcp" : socket.transport == 17 ? "udp" : "inet") + (socket.family == 10 ? "6" : "")
@@ -43,6 +44,8 @@ extension OpenFile {
         case .memfd(let id):
             let memory = sharedMemory[id]
             return "\(memory?.memfd?.name ?? ""), \(memory?.sizeBytes ?? 0) bytes"
+        case .inotify(let instance):
+            return "watches " + instance.watches.map { $0.path.map { "\($0)" } ?? "inode \($0.inode)" }.joined(separator: ", ")
         case .unixSocket(let socket): return socket.summary
         case .inetSocket(let socket): return socket.summary
         case .terminal(let name): return name

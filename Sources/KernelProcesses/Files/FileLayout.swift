@@ -13,6 +13,7 @@ public struct FileLayout: Sendable {
     let filesystemContext: FilesystemContextLayout
     let pipe: PipeLayout
     let events: EventLayout
+    let inotify: InotifyLayout?
     let sharedMemory: SharedMemoryLayout
     let sockets: SocketLayout
     let locks: FileLockLayout
@@ -31,6 +32,7 @@ public struct FileLayout: Sendable {
         filesystemContext = try FilesystemContextLayout(types)
         pipe = try PipeLayout(types)
         events = try EventLayout(types)
+        inotify = try InotifyLayout(types)
         sharedMemory = try SharedMemoryLayout(types)
         sockets = try SocketLayout(types)
         locks = try FileLockLayout(types)

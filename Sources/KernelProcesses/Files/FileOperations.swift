@@ -4,7 +4,7 @@ import KernelTypes
 /// Tells what a file is open on by its table of operations (`file->f_op`), each of which is a symbol of the kernel.
 struct FileOperations: Sendable {
     enum Kind: Sendable, Hashable {
-        case pipe, socket, eventfd, epoll, timerfd, signalfd, sharedMemory, terminal
+        case pipe, socket, eventfd, epoll, timerfd, signalfd, inotify, sharedMemory, terminal
         /// Known, and not to be brought back: what to call it.
         case unsupported(String)
     }
@@ -19,7 +19,7 @@ struct FileOperations: Sendable {
         "timerfd_fops": .timerfd,
         "signalfd_fops": .signalfd,
         "shmem_file_operations": .sharedMemory,
-        "inotify_fops": .unsupported("inotify instance"),
+        "inotify_fops": .inotify,
         "fanotify_fops": .unsupported("fanotify group"),
         "io_uring_fops": .unsupported("io_uring instance"),
         "perf_fops": .unsupported("performance event"),

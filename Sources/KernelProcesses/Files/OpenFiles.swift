@@ -60,6 +60,7 @@ extension FileReader {
         case .epoll: return try epoll(at: kernel.pointer(fields.privateData, of: address), file: id)
         case .timerfd: return try timer(at: kernel.pointer(fields.privateData, of: address))
         case .signalfd: return try signalMask(at: kernel.pointer(fields.privateData, of: address))
+        case .inotify: return try inotify(at: kernel.pointer(fields.privateData, of: address))
         case .sharedMemory where try filesystem(ofInode: inode).isKernelInternal:
             let memory = sharedMemory(ofInode: inode)
             if sharedMemory[memory]?.memfd != nil { return .memfd(memory) }

@@ -1,0 +1,32 @@
+/// What an inotify instance watches, and what it has not told yet.
+public struct Inotify: Sendable, Hashable {
+    /// `struct inotify_inode_mark`.
+    public struct Watch: Sendable, Hashable {
+        /// The number that inotify_add_watch(2) returned.
+        public var descriptor: Int32
+        /// A name of the inode; nil when it has none any more.
+        public var path: KernelString?
+        public var device: UInt64
+        public var inode: UInt64
+        /// IN_*, as they were asked for.
+        public var mask: UInt32
+
+        public init(descriptor: Int32, path: KernelString?, device: UInt64, inode: UInt64, mask: UInt32) {
+            self.descriptor = descriptor
+            self.path = path
+            self.device = device
+            self.inode = inode
+            self.mask = mask
+        }
+    }
+
+    /// In the order of their descriptors.
+    public var watches: [Watch]
+    /// Events that nobody has read yet (`fsnotify_group.q_len`).
+    public var unreadEvents: UInt32
+
+    public init(watches: [Watch], unreadEvents: UInt32) {
+        self.watches = watches
+        self.unreadEvents = unreadEvents
+    }
+}
