@@ -275,6 +275,15 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
                     // new_encode_dev of include/linux/kdev_t.h, as stat(2) shows it.
                     entry.unsigned(6, minor & 0xff | major << 8 | (minor & ~0xff) << 12)
                 }
+                // Only together does CRIU set them, and as numbers without a sign.
+                if let accessed = ghost.node.accessed, let modified = ghost.node.modified {
+                    for (field, time) in [(UInt32(7), accessed), (8, modified)] {
+                        entry.message(field) { image in
+                            image.unsigned(1, UInt64(bitPattern: time.seconds))
+                            image.unsigned(2, time.nanoseconds / 1000)
+                        }
+                    }
+                }
                 guard ghost.node.type == .regular else { return }
                 entry.flag(9, true)
                 entry.unsigned(10, ghost.node.sizeBytes)

@@ -58,6 +58,9 @@ public struct FileNode: Sendable, Hashable {
     public var sizeBytes: UInt64
     public var uid: UInt32
     public var gid: UInt32
+    /// Of removed files only, since all others keep theirs on the disk.
+    public var modified: FileTime?
+    public var accessed: FileTime?
 
     public init(
         path: KernelString, type: FileType, isDeleted: Bool = false, device: UInt64 = 0, inode: UInt64 = 0, mode: UInt32,
@@ -72,6 +75,17 @@ public struct FileNode: Sendable, Hashable {
         self.sizeBytes = sizeBytes
         self.uid = uid
         self.gid = gid
+    }
+}
+
+/// `struct timespec64`.
+public struct FileTime: Sendable, Hashable {
+    public var seconds: Int64
+    public var nanoseconds: UInt64
+
+    public init(seconds: Int64, nanoseconds: UInt64) {
+        self.seconds = seconds
+        self.nanoseconds = nanoseconds
     }
 }
 

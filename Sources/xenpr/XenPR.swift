@@ -17,7 +17,9 @@ struct XenPR: AsyncParsableCommand {
                     ProtectCommand.self, UnprotectCommand.self, StatusCommand.self, HistoryCommand.self, ShowCommand.self,
                     DoctorCommand.self,
                 ]),
-            CommandGroup(name: "Dead kernels and memory dumps:", subcommands: [InspectCommand.self, SalvageCommand.self]),
+            CommandGroup(
+                name: "Kernels, dead or alive, and memory dumps:",
+                subcommands: [PlanCommand.self, InspectCommand.self, SalvageCommand.self]),
         ])
 
     /// Parses the arguments and runs the command they name; each failure ends as one line on stderr and an exit code.

@@ -18,11 +18,12 @@ enum Tool {
         var output: String
         var complaint: String
 
-        /// What a program says of its failure: the last line of stderr that is not empty.
+        /// What a program says of its failure: the first line of stderr that calls itself an error, for what follows is how it cleaned up; else
+        /// the last line that is not empty.
         var reason: String {
             let lines = complaint.split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }
-            let last = lines.last { !$0.isEmpty } ?? "no reason given"
-            return code.map { "\(last) (exit code \($0))" } ?? "\(last) (ended by a signal)"
+            let line = lines.first { $0.contains("error:") } ?? lines.last { !$0.isEmpty } ?? "no reason given"
+            return code.map { "\(line) (exit code \($0))" } ?? "\(line) (ended by a signal)"
         }
     }
 

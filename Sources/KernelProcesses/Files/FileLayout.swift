@@ -104,6 +104,9 @@ struct InodeLayout: Sendable {
     let lockContext: Field?
     /// Seconds since the epoch; own fields since Linux 6.11 (commit 3aa63a569c64), `__i_mtime` in 6.7 … 6.10.
     let modifiedSeconds: Field
+    let modifiedNanoseconds: Field
+    let accessedSeconds: Field
+    let accessedNanoseconds: Field
     let changedSeconds: Field
 
     init(_ types: TypeTable) throws(KernelError) {
@@ -125,6 +128,9 @@ struct InodeLayout: Sendable {
         listLink = try inode.field("i_sb_list")
         lockContext = inode.optional("i_flctx")
         modifiedSeconds = try inode.field(anyOf: "i_mtime_sec", "__i_mtime.tv_sec", "i_mtime.tv_sec")
+        modifiedNanoseconds = try inode.field(anyOf: "i_mtime_nsec", "__i_mtime.tv_nsec", "i_mtime.tv_nsec")
+        accessedSeconds = try inode.field(anyOf: "i_atime_sec", "__i_atime.tv_sec", "i_atime.tv_sec")
+        accessedNanoseconds = try inode.field(anyOf: "i_atime_nsec", "__i_atime.tv_nsec", "i_atime.tv_nsec")
         changedSeconds = try inode.field(anyOf: "i_ctime_sec", "__i_ctime.tv_sec", "i_ctime.tv_sec")
     }
 }

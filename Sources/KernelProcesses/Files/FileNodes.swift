@@ -62,6 +62,14 @@ extension FileReader {
             path: KernelString(bytes: path.bytes), type: type, isDeleted: path.isDeleted, device: filesystem.device,
             inode: try kernel.value(fields.number, of: inode), mode: mode, sizeBytes: try kernel.value(fields.size, of: inode),
             uid: try kernel.uint32(fields.uid, of: inode), gid: try kernel.uint32(fields.gid, of: inode))
+        if path.isDeleted {
+            node.modified = FileTime(
+                seconds: try kernel.signed(fields.modifiedSeconds, of: inode),
+                nanoseconds: try kernel.value(fields.modifiedNanoseconds, of: inode))
+            node.accessed = FileTime(
+                seconds: try kernel.signed(fields.accessedSeconds, of: inode),
+                nanoseconds: try kernel.value(fields.accessedNanoseconds, of: inode))
+        }
         if path.isDeleted, try kernel.uint32(fields.links, of: inode) > 0, let name = try remainingName(of: inode, mount: mount)
         {
             node.path = KernelString(bytes: name)
