@@ -15,10 +15,13 @@ struct Build: AsyncParsableCommand {
     @Option(name: .customLong("package"), help: "A Debian package that main gets beside the usual ones.")
     var packages: [String] = []
 
+    @Option(help: "Which Debian main runs.")
+    var guest = GuestSystem.bookworm
+
     func run() async throws {
         let cache = try Cache()
         let image = try await MainImage.make(
-            packages: Set(packages), agent: try Programs.find().agent, in: cache, progress: Progress())
+            guest, packages: Set(packages), agent: try Programs.find().agent, in: cache, progress: Progress())
         print(image.disk)
     }
 }

@@ -37,8 +37,8 @@ extension FileReader {
     private static let lockLimit = 1 << 16
     /// FL_OFDLCK, FL_UNLOCK_PENDING and FL_DOWNGRADE_PENDING (include/linux/filelock.h).
     private static let openFileDescriptionFlag: UInt64 = 1024
-    private static let unlockPendingFlag: UInt64 = 256
-    private static let downgradePendingFlag: UInt64 = 512
+    private static let unlockPendingFlag: UInt64 = 512
+    private static let downgradePendingFlag: UInt64 = 256
     /// OFFSET_MAX: up to the end of the file.
     private static let lastOffset: UInt64 = 0x7fff_ffff_ffff_ffff
 

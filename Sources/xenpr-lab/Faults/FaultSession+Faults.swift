@@ -116,7 +116,7 @@ extension FaultSession {
         try await small.goesOn(from: before.small)
         let groups = record.summary(trigger: .sysrq, clockOffset: 0).groups
         guard let left = groups.first(where: { $0.name == "large" }), left.verdict == "refused",
-            let reason = left.reasons.first(where: { $0.contains("No space") })
+            let reason = left.reasons.first(where: { $0.contains("volume is full") })
         else { throw LabFailure("large is not refused for want of space: \(groups)") }
         let isBack = try await large.runs(before.large)
         try expect(!isBack, "large runs again, although it had no room")

@@ -1,6 +1,6 @@
 import Foundation
 
-/// A Debian 12 root file system with a set of packages, as a directory tree in the cache. Both guests start from one.
+/// A Debian root file system with a set of packages, as a directory tree in the cache. Both guests start from one.
 struct DebianRoot: Sendable {
     let tree: String
 
@@ -8,11 +8,13 @@ struct DebianRoot: Sendable {
     ///
     /// - Parameters:
     ///   - name: what it is called in the cache, such as "main".
+    ///   - suite: the suite that they come from.
     ///   - packages: Debian packages; their services do not start by themselves while they are installed (mmdebstrap's
     ///     policy-rc.d), and not at boot either unless they are in `services`.
     ///   - services: units that may start at boot, such as ssh.service.
     static func make(
-        _ name: String, packages: Set<String>, services: Set<String>, kernel: GuestKernel, in cache: Cache, progress: Progress
+        _ name: String, suite: String, packages: Set<String>, services: Set<String>, kernel: GuestKernel, in cache: Cache,
+        progress: Progress
     ) async throws -> DebianRoot {
         let sorted = packages.sorted()
         var hash = InputHash()
@@ -20,11 +22,12 @@ struct DebianRoot: Sendable {
         for package in sorted { hash.add(package) }
         for service in services.sorted() { hash.add(service) }
         hash.add(kernel.release)
+        if suite != DebianSuite.host { hash.add(suite) }
         let tree = try await cache.entry("\(name)-root-\(hash.name())") { temporary in
             progress("making the Debian root of \(name) with \(sorted.joined(separator: ", "))")
             let archive = temporary + ".tar"
             defer { try? FileManager.default.removeItem(atPath: archive) }
-            try await Tool.require("mmdebstrap", arguments(sorted, archive: archive), timeout: .seconds(1200))
+            try await Tool.require("mmdebstrap", arguments(sorted, suite: suite, archive: archive), timeout: .seconds(1200))
             try FileManager.default.createDirectory(atPath: temporary, withIntermediateDirectories: true)
             try await Tool.require("tar", ["-C", temporary, "-xpf", archive], timeout: .seconds(300))
             try await addModules(of: kernel, to: temporary)
@@ -33,11 +36,12 @@ struct DebianRoot: Sendable {
         return DebianRoot(tree: tree)
     }
 
-    private static func arguments(_ packages: [String], archive: String) -> [String] {
+    private static func arguments(_ packages: [String], suite: String, archive: String) -> [String] {
         let unneeded = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*"]
         return ["--variant=minbase", "--quiet", "--aptopt=APT::Install-Recommends \"false\""]
             + unneeded.map { "--dpkgopt=path-exclude=\($0)" }
-            + ["--include=\(packages.joined(separator: ","))", "bookworm", archive] + sources()
+            + ["--include=\(packages.joined(separator: ","))", suite, archive]
+            + (suite == DebianSuite.host ? sources() : [DebianSuite.source(suite)])
     }
 
     /// The host's own Debian sources, so that a mirror that was configured there is used; mmdebstrap's default otherwise.

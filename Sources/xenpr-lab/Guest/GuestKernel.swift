@@ -10,13 +10,16 @@ struct GuestKernel: Sendable {
     var image: String { "\(tree)/boot/vmlinuz-\(release)" }
     var modules: String { "\(tree)/lib/modules/\(release)" }
 
-    /// The newest one that the host's package sources offer.
-    static func newest(in cache: Cache, progress: Progress) async throws -> GuestKernel {
-        let dependencies = try await Tool.require("apt-cache", ["depends", "linux-image-amd64"])
-        let packages = dependencies.split(whereSeparator: \.isWhitespace).filter { $0.hasPrefix("linux-image-6.1.0-") }
+    /// The newest one of a guest's system.
+    static func newest(for system: GuestSystem, in cache: Cache, progress: Progress) async throws -> GuestKernel {
+        let suite = try await DebianSuite.make(system.kernelSuite, in: cache, progress: progress)
+        let dependencies = try await Tool.require("apt-cache", suite.aptOptions + ["depends", system.kernelPackage])
+        let packages = dependencies.split(whereSeparator: \.isWhitespace).filter {
+            $0.hasPrefix("linux-image-") && $0.dropFirst("linux-image-".count).first?.isNumber == true
+        }
         guard let package = packages.first.map(String.init) else {
             throw LabFailure(
-                "cannot find Debian 12's kernel: apt knows no linux-image-amd64 that depends on linux-image-6.1.0-*; "
+                "cannot find the kernel of \(system.rawValue): apt knows no \(system.kernelPackage) that depends on a kernel; "
                     + "add Debian 12 (bookworm) to the host's apt sources and run apt-get update")
         }
         let release = String(package.dropFirst("linux-image-".count))
@@ -25,7 +28,8 @@ struct GuestKernel: Sendable {
             let download = temporary + ".download"
             defer { try? FileManager.default.removeItem(atPath: download) }
             try FileManager.default.createDirectory(atPath: download, withIntermediateDirectories: true)
-            try await Tool.require("apt-get", ["-q", "download", package], directory: download, timeout: .seconds(600))
+            try await Tool.require(
+                "apt-get", suite.aptOptions + ["-q", "download", package], directory: download, timeout: .seconds(600))
             guard
                 let file = try FileManager.default.contentsOfDirectory(atPath: download).first(where: { $0.hasSuffix(".deb") })
             else { throw LabFailure("cannot download \(package): apt-get download left no package file") }

@@ -22,15 +22,17 @@ struct MainImage: Sendable {
     /// Makes the image unless it is in the cache.
     ///
     /// - Parameters:
+    ///   - system: which Debian it is.
     ///   - packages: the union of what the cases need.
     ///   - agent: the static xenpr-agent of this build, and its systemd unit.
     static func make(
-        packages: Set<String>, agent: AgentFiles, in cache: Cache, progress: Progress
+        _ system: GuestSystem, packages: Set<String>, agent: AgentFiles, in cache: Cache, progress: Progress
     ) async throws -> MainImage {
-        let kernel = try await GuestKernel.newest(in: cache, progress: progress)
+        let kernel = try await GuestKernel.newest(for: system, in: cache, progress: progress)
         let key = try await LabKey.make(in: cache)
         let root = try await DebianRoot.make(
-            "main", packages: Self.packages.union(packages), services: ["ssh.service"], kernel: kernel, in: cache,
+            "main", suite: system.rootSuite, packages: Self.packages.union(packages), services: ["ssh.service"], kernel: kernel,
+            in: cache,
             progress: progress)
         let initramfs = try await Initramfs.make(for: root, kernel: kernel, in: cache)
         let disk = try await DiskImage.make(

@@ -55,6 +55,10 @@ struct LabReport: Encodable, Sendable {
 
     let schema = "xenpr.lab-report/1"
     var on: String
+    /// The Debian that main ran, and its kernel and CRIU.
+    var guest = GuestSystem.bookworm.rawValue
+    var kernel: String?
+    var criu: String?
     var salvage: String
     var startedAt = Date().timeIntervalSince1970
     var seconds: Double = 0
@@ -72,13 +76,17 @@ struct LabReport: Encodable, Sendable {
     func count(_ result: Result) -> Int { cases.filter { $0.result == result }.count }
 
     private enum CodingKeys: String, CodingKey {
-        case schema, on, salvage, startedAt, seconds, failure, selfChecks, recoveries, cases, passed, failed, skipped, logs
+        case schema, on, guest, kernel, criu, salvage, startedAt, seconds, failure, selfChecks, recoveries, cases, passed,
+            failed, skipped, logs
     }
 
     func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(schema, forKey: .schema)
         try container.encode(on, forKey: .on)
+        try container.encode(guest, forKey: .guest)
+        try container.encodeIfPresent(kernel, forKey: .kernel)
+        try container.encodeIfPresent(criu, forKey: .criu)
         try container.encode(salvage, forKey: .salvage)
         try container.encode(startedAt, forKey: .startedAt)
         try container.encode(seconds, forKey: .seconds)

@@ -61,7 +61,11 @@ actor LabRun {
         await build()
         progress("booting main")
         try await machine.boot()
-        progress("main is up; starting \(alive.count) cases")
+        let versions = try await machine.main.require("uname -r; criu --version | sed -n 's/^Version: //p'")
+            .split(whereSeparator: \.isNewline).map(String.init)
+        report.kernel = versions.first
+        report.criu = versions.dropFirst().first
+        progress("main is up (\(versions.joined(separator: ", criu "))); starting \(alive.count) cases")
         async let emulator: Void = checkEmulator()
         try await startCases()
         try await emulator

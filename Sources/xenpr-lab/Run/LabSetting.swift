@@ -15,12 +15,14 @@ struct LabSetting: Sendable {
     let progress: Progress
 
     /// Makes the images, then enters the namespaces of the run, in which the program starts again from its beginning.
-    static func enter(on kind: MachineKind, packages: Set<String>, salvager: Salvager) async throws -> LabSetting {
+    static func enter(
+        on kind: MachineKind, guest: GuestSystem = .bookworm, packages: Set<String>, salvager: Salvager
+    ) async throws -> LabSetting {
         let cache = try Cache()
         let progress = Progress()
         let programs = try Programs.find()
-        let image = try await MainImage.make(packages: packages, agent: programs.agent, in: cache, progress: progress)
-        let xen = kind == .xen ? try await XenImages.make(for: image, in: cache, progress: progress) : nil
+        let image = try await MainImage.make(guest, packages: packages, agent: programs.agent, in: cache, progress: progress)
+        let xen = kind == .xen ? try await XenImages.make(key: image.key, in: cache, progress: progress) : nil
         // Images need the host's network; all the rest happens in namespaces of its own.
         guard LabNetwork.isInside else { try LabNetwork.enter() }
         EndOnSignals.install()
@@ -44,7 +46,7 @@ struct LabSetting: Sendable {
     func xenMachine(in directory: String) throws -> XenMachine {
         guard let xen else { throw LabFailure("no Xen was made ready for this run") }
         return XenMachine(
-            image: image, hypervisor: xen.hypervisor, controlDomain: xen.control, programs: programs, salvager: salvager,
+            image: image, xen: xen, programs: programs, salvager: salvager,
             cache: cache, directory: directory, sockets: sockets, progress: progress)
     }
 

@@ -15,6 +15,8 @@ struct Run: AsyncParsableCommand {
 
     @Option(help: "Where main runs: as a domain of a real Xen, or in QEMU alone.")
     var on = MachineKind.xen
+    @Option(help: "Which Debian main runs, with the kernel and the CRIU of its time.")
+    var guest = GuestSystem.bookworm
     @Option(help: "Who reads the dead kernel's memory; in QEMU it is always the host.")
     var salvage = Salvager.minor
     @Option(help: "What ends main's kernel.")
@@ -33,12 +35,13 @@ struct Run: AsyncParsableCommand {
     func run() async throws {
         let definitions = try CaseDefinition.load(cases)
         let packages = definitions.reduce(into: Set()) { $0.formUnion($1.packages) }
-        let setting = try await LabSetting.enter(on: on, packages: packages, salvager: salvage)
+        let setting = try await LabSetting.enter(on: on, guest: guest, packages: packages, salvager: salvage)
         defer { setting.leave(keep: keep) }
         let run = LabRun(
             machine: try setting.machine(), runners: definitions.map { CaseRunner($0, directory: setting.directory) },
             trigger: trigger, salvager: salvage,
-            report: LabReport(on: on.rawValue, salvage: salvage.rawValue, logs: setting.directory), progress: setting.progress)
+            report: LabReport(on: on.rawValue, guest: guest.rawValue, salvage: salvage.rawValue, logs: setting.directory),
+            progress: setting.progress)
         let result = await run.run()
         if let report { try result.write(to: report) }
         if let dump { try Self.keepDump(of: setting.directory, as: dump) }

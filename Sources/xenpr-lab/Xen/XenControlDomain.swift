@@ -4,11 +4,14 @@ import Foundation
 struct XenImages: Sendable {
     let hypervisor: XenHypervisor
     let control: XenControlDomain
+    /// Of the control domain and of the minor, whatever main runs.
+    let kernel: GuestKernel
 
-    static func make(for image: MainImage, in cache: Cache, progress: Progress) async throws -> XenImages {
-        XenImages(
+    static func make(key: LabKey, in cache: Cache, progress: Progress) async throws -> XenImages {
+        let kernel = try await GuestKernel.newest(for: .bookworm, in: cache, progress: progress)
+        return XenImages(
             hypervisor: try await XenHypervisor.make(in: cache, progress: progress),
-            control: try await XenControlDomain.make(kernel: image.kernel, key: image.key, in: cache, progress: progress))
+            control: try await XenControlDomain.make(kernel: kernel, key: key, in: cache, progress: progress), kernel: kernel)
     }
 }
 
@@ -25,7 +28,7 @@ struct XenControlDomain: Sendable {
 
     static func make(kernel: GuestKernel, key: LabKey, in cache: Cache, progress: Progress) async throws -> XenControlDomain {
         let root = try await DebianRoot.make(
-            "control", packages: packages, services: [], kernel: kernel, in: cache, progress: progress)
+            "control", suite: DebianSuite.host, packages: packages, services: [], kernel: kernel, in: cache, progress: progress)
         let files = [
             GuestFile(path: "/usr/sbin/init", content: .text(initScript), mode: 0o755),
             GuestFile(path: "/etc/hostname", content: .text("control\n")),

@@ -11,20 +11,18 @@ actor XenMachine: LabMachine {
     private let programs: Programs
     private let salvager: Salvager
     private let cache: Cache
-    private let hypervisor: XenHypervisor
-    private let controlDomain: XenControlDomain
+    private let xen: XenImages
     private let directory: String
     private let progress: Progress
     private var qemu: QEMUProcess?
     private var crash: XenRecoveries.Recovery?
 
     init(
-        image: MainImage, hypervisor: XenHypervisor, controlDomain: XenControlDomain, programs: Programs, salvager: Salvager,
+        image: MainImage, xen: XenImages, programs: Programs, salvager: Salvager,
         cache: Cache, directory: String, sockets: String, progress: Progress
     ) {
         self.image = image
-        self.hypervisor = hypervisor
-        self.controlDomain = controlDomain
+        self.xen = xen
         self.programs = programs
         self.salvager = salvager
         self.cache = cache
@@ -206,14 +204,15 @@ actor XenMachine: LabMachine {
     }
 
     private func makeDisks() async throws {
-        for (name, base) in [("control", controlDomain.disk), ("main", image.disk)] {
+        for (name, base) in [("control", xen.control.disk), ("main", image.disk)] {
             try await Tool.require(
                 "qemu-img", ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, "\(directory)/\(name).qcow2"])
         }
         let empty = "\(directory)/empty"
         try FileManager.default.createDirectory(atPath: empty, withIntermediateDirectories: true)
         try await DiskImage.makeExt4(at: "\(directory)/recovery.ext4", from: empty, label: "xenpr-recovery", megabytes: 2048)
-        try await XenPayload.make(image: image, programs: programs, cache: cache, at: "\(directory)/payload.ext4")
+        try await XenPayload.make(
+            image: image, hostKernel: xen.kernel, programs: programs, cache: cache, at: "\(directory)/payload.ext4")
     }
 
     private func arguments() async -> [String] {
@@ -224,10 +223,10 @@ actor XenMachine: LabMachine {
         return [
             "-accel", kvm ? "kvm" : "tcg,thread=multi", "-cpu", kvm ? "host" : Self.emulatedProcessor, "-smp", "2",
             "-m", "3072", "-display", "none", "-no-reboot", "-serial", "file:\(directory)/xen-and-control.serial.log",
-            "-kernel", hypervisor.image,
+            "-kernel", xen.hypervisor.image,
             "-append", Self.hypervisorCommandLine,
             "-initrd",
-            "\(image.kernel.image) console=hvc0 root=/dev/vda net.ifnames=0 loglevel=5 panic=0,\(controlDomain.initramfs)",
+            "\(xen.kernel.image) console=hvc0 root=/dev/vda net.ifnames=0 loglevel=5 panic=0,\(xen.control.initramfs)",
         ] + disk("control.qcow2", "qcow2") + disk("main.qcow2", "qcow2") + disk("recovery.ext4", "raw")
             + disk("payload.ext4", "raw") + [
                 "-netdev", "tap,id=lab,ifname=\(LabNetwork.tap),script=no,downscript=no",

@@ -3,7 +3,8 @@ import Foundation
 /// The disk with what this build and this run bring to the control domain: our programs, the kernels and initramfs of main and
 /// the minor, main's configuration. It is mounted there at /usr/lib/xenpr.
 enum XenPayload {
-    static func make(image: MainImage, programs: Programs, cache: Cache, at path: String) async throws {
+    static func make(image: MainImage, hostKernel: GuestKernel, programs: Programs, cache: Cache, at path: String) async throws
+    {
         let tree = path + ".tree"
         let manager = FileManager.default
         try manager.createDirectory(atPath: tree, withIntermediateDirectories: true)
@@ -12,9 +13,13 @@ enum XenPayload {
         try manager.copyItem(atPath: programs.xenprd, toPath: "\(tree)/xenprd")
         for program in ["xenpr", "xenprd"] { try await Tool.require("strip", ["\(tree)/\(program)"]) }
         try manager.copyItem(
-            atPath: try await XenGuestKernel.uncompressed(image.kernel, in: cache), toPath: "\(tree)/minor-vmlinuz")
-        // The same kernel for main.
-        try manager.linkItem(atPath: "\(tree)/minor-vmlinuz", toPath: "\(tree)/main-vmlinux")
+            atPath: try await XenGuestKernel.uncompressed(hostKernel, in: cache), toPath: "\(tree)/minor-vmlinuz")
+        let mainKernel = try await XenGuestKernel.uncompressed(image.kernel, in: cache)
+        if image.kernel.release == hostKernel.release {
+            try manager.linkItem(atPath: "\(tree)/minor-vmlinuz", toPath: "\(tree)/main-vmlinux")
+        } else {
+            try manager.copyItem(atPath: mainKernel, toPath: "\(tree)/main-vmlinux")
+        }
         try manager.copyItem(atPath: image.initramfs, toPath: "\(tree)/main-initrd")
         try configuration.write(toFile: "\(tree)/main.cfg", atomically: false, encoding: .utf8)
         let minor = "\(path).minor"
@@ -23,7 +28,7 @@ enum XenPayload {
         let modules = ["xen-privcmd", "xen-blkfront", "crc32c_generic", "ext4"].flatMap { ["--module", $0] }
         try await Tool.require(
             "\(programs.repository)/Support/make-initrd",
-            ["--init", minor, "--modules", image.kernel.modules, "--out", "\(tree)/minor-initrd"] + modules)
+            ["--init", minor, "--modules", hostKernel.modules, "--out", "\(tree)/minor-initrd"] + modules)
         try await DiskImage.makeExt4(at: path, from: tree, label: "xenpr-payload", megabytes: 320)
     }
 
