@@ -26,9 +26,9 @@ struct DebianSuite: Sendable {
         return DebianSuite(name: name, aptOptions: options(directory))
     }
 
-    /// A line of sources.list(5) for a suite, with the mirror of the host.
+    /// A line of sources.list(5) for a suite, with the mirror of the host; a mirror that is a copy of some day serves lists that have expired.
     static func source(_ suite: String) -> String {
-        "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] \(mirror) \(suite) main"
+        "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg check-valid-until=no] \(mirror) \(suite) main"
     }
 
     private static let mirror: String = {

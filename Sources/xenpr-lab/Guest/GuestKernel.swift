@@ -8,7 +8,11 @@ struct GuestKernel: Sendable {
     let tree: String
 
     var image: String { "\(tree)/boot/vmlinuz-\(release)" }
-    var modules: String { "\(tree)/lib/modules/\(release)" }
+    /// Below /usr since Debian 13.
+    var modules: String {
+        let merged = "\(tree)/usr/lib/modules/\(release)"
+        return FileManager.default.fileExists(atPath: merged) ? merged : "\(tree)/lib/modules/\(release)"
+    }
 
     /// The newest one of a guest's system.
     static func newest(for system: GuestSystem, in cache: Cache, progress: Progress) async throws -> GuestKernel {
