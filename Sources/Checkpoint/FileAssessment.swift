@@ -28,8 +28,10 @@ struct FileAssessor: Sendable {
     private let pipes: [PipeID: Pipe]
     private var readers: [PipeID: UInt32] = [:]
     private var writers: [PipeID: UInt32] = [:]
-    private var unixSockets: Set<UInt64> = []
-    private var listeningNames: Set<KernelString> = []
+    /// By the number of the inode.
+    private var unixSockets: [UInt64: UnixSocket] = [:]
+    /// The names of those who send to a unix socket, and so to its queue when CRIU fills it.
+    private var senders: [UInt64: Set<KernelString?>] = [:]
     private let sharedMemory: [SharedMemoryID: SharedMemory]
 
     /// - Parameter held: the files that some descriptor of the group leads to.
@@ -43,8 +45,8 @@ struct FileAssessor: Sendable {
                 if file.flags & 3 != 1 { readers[pipe, default: 0] += 1 }
                 if file.flags & 3 != 0 { writers[pipe, default: 0] += 1 }
             case .unixSocket(let socket):
-                unixSockets.insert(socket.inode)
-                if socket.state == .listening, let address = socket.address { listeningNames.insert(address.name) }
+                unixSockets[socket.inode] = socket
+                if case .inode(let peer) = socket.peer { senders[peer, default: []].insert(socket.address?.name) }
             default: break
             }
         }
@@ -69,16 +71,33 @@ struct FileAssessor: Sendable {
         }
     }
 
-    /// Whether a bound socket may carry its name: a connected one shares it with the listening socket that accepted it.
+    /// Whether a bound socket carries its name: a connected stream shares it with the listening socket that accepted it, and CRIU binds no stream
+    /// that is connected.
     func keepsName(_ socket: UnixSocket) -> Bool {
-        guard let address = socket.address else { return false }
-        return socket.state != .connected || socket.type == 2 || listeningNames.contains(address.name)
+        socket.address != nil && (socket.state != .connected || socket.type == UnixSocket.datagram)
     }
 
-    /// The peer's inode when both ends are inside.
+    /// The peer's inode when both ends are inside, and CRIU finds a way to connect them: they are connected to each other, or the peer has a name.
     func peer(of socket: UnixSocket) -> UInt64? {
-        guard case .inode(let inode) = socket.peer, unixSockets.contains(inode) else { return nil }
-        return inode
+        guard case .inode(let inode) = socket.peer, let other = unixSockets[inode] else { return nil }
+        return other.peer == .inode(socket.inode) || other.address != nil ? inode : nil
+    }
+
+    /// Whether CRIU puts messages into a socket's queue: through its peer, a client, or a socket of its own for a datagram socket and the rest of a
+    /// connection.
+    func keepsQueue(_ socket: UnixSocket) -> Bool {
+        socket.type == UnixSocket.datagram || peer(of: socket) != nil || socket.isHalfClosed || socket.state == .listening
+    }
+
+    /// Datagram sockets that are each connected to the next, in a circle of more than two: CRIU wants a peer before those who connect to it.
+    private func isInRing(_ socket: UnixSocket) -> Bool {
+        var current = socket
+        for step in 1...max(1, unixSockets.count) {
+            guard let inode = peer(of: current), let next = unixSockets[inode] else { return false }
+            if inode == socket.inode { return step > 2 }
+            current = next
+        }
+        return false
     }
 
     private func assess(_ node: FileNode) -> FileAssessment {
@@ -118,34 +137,75 @@ struct FileAssessor: Sendable {
     }
 
     private func assess(_ socket: UnixSocket) -> FileAssessment {
-        if socket.options.hasFilter { return .refused("a unix socket with a filter") }
-        if let address = socket.address, address.name.bytes.count > 108 { return .refused("a unix socket with a damaged name") }
-        if socket.receiveQueue.contains(where: \.hasUnsavedParts) {
-            return .degraded("descriptors or addresses that were on their way through a unix socket are lost")
-        }
+        if socket.options.hasUnsavedFilter { return .refused("a unix socket with a filter that is no classic BPF") }
+        if let address = socket.address, keepsName(socket), let problem = problem(of: address) { return problem }
+        if isInRing(socket) { return .refused("a unix datagram socket in a circle of sockets that are connected to the next") }
         switch socket.peer {
         case .none: break
-        case .inode: if peer(of: socket) == nil { return outside(socket, "a process outside the group") }
+        case .inode(let inode):
+            if unixSockets[inode] == nil { return outside(socket, "a process outside the group") }
+            if peer(of: socket) == nil {
+                return .degraded("a unix datagram socket was connected to one without a name; it is unconnected now")
+            }
         case .outside(let who): return outside(socket, who)
         case .closed:
-            if !socket.receiveQueue.isEmpty { return .degraded("unread bytes of a closed unix connection are lost") }
+            if socket.type == UnixSocket.datagram {
+                return .degraded("a unix datagram socket was connected to one that is closed; it is unconnected now")
+            }
+            if !socket.isHalfClosed { return .refused("a unix connection whose other end is closed is in no state to go on") }
         }
         if socket.waitingConnections > 0 {
             return .degraded("\(socket.waitingConnections) unix connections were waiting to be accepted and are closed")
         }
+        if socket.waitingClients > 1 {
+            return .degraded("\(socket.waitingClients) waiting unix connections may be accepted in another order")
+        }
+        return assessContents(of: socket)
+    }
+
+    private func problem(of address: UnixSocket.Address) -> FileAssessment? {
+        let length = address.name.bytes.count
+        if length > UnixSocket.Address.nameLimit { return .refused("a unix socket with a damaged name") }
+        if address.isAbstract { return nil }
+        // CRIU counts the zero byte at the end.
+        if address.isDeleted, length + 1 >= UnixSocket.Address.nameLimit {
+            return .refused("a unix socket with a removed name that is too long for CRIU (\(address.name))")
+        }
+        if address.isDeleted { return nil }
+        guard let path = address.renamedTo else { return nil }
+        return address.name.bytes.first == UInt8(ascii: "/")
+            ? .degraded("unix socket \(address.name) had been renamed to \(path); it has its first name now")
+            : .refused("the directory of unix socket \(address.name), now \(path), cannot be told")
+    }
+
+    private func assessContents(of socket: UnixSocket) -> FileAssessment {
+        let queue = socket.receiveQueue
+        if socket.options.passesCredentials, queue.contains(where: \.carriesCredentials) {
+            return .degraded("messages waiting in a unix socket lose the identity of their sender")
+        }
+        if socket.type == UnixSocket.datagram, !queue.isEmpty {
+            let names = senders[socket.inode] ?? [nil]
+            if names.count > 1 || queue.contains(where: { !names.contains($0.sender) }) {
+                return .degraded("datagrams waiting in a unix socket may seem to come from another sender")
+            }
+        }
+        if socket.options.pendingError != 0 {
+            return .degraded("error \(socket.options.pendingError) of a unix socket is no longer reported")
+        }
+        if socket.options.locksFilter { return .degraded("the filter of a unix socket is no longer locked") }
         return .full
     }
 
     private func outside(_ socket: UnixSocket, _ who: String) -> FileAssessment {
         // A stream whose peer is gone kills its writer with SIGPIPE: a log that leads nowhere is better.
-        socket.type == 2
+        socket.type == UnixSocket.datagram
             ? .degraded("a unix datagram socket was connected to \(who); it is unconnected now")
             : .degraded("a unix connection to \(who) is cut; its descriptors lead to /dev/null", .null)
     }
 
     private func assess(_ socket: InetSocket) -> FileAssessment {
         let transport = socket.type == 1 ? "TCP" : socket.type == 2 ? "UDP" : "raw"
-        if socket.options.hasFilter { return .refused("a \(transport) socket with a filter") }
+        if socket.options.hasUnsavedFilter { return .refused("a \(transport) socket with a filter that is no classic BPF") }
         if socket.type == 3 { return .refused("a raw socket") }
         if socket.sourceAddress.count != (socket.family == 10 ? 16 : 4) {
             return .refused("a \(transport) socket that could not be read")

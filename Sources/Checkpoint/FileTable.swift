@@ -17,21 +17,20 @@ struct FileTable: Sendable {
 
     private let group: ProtectedGroup
     private let assessor: FileAssessor
-    private let held: Set<FileID>
+    /// Files that descriptors lead to. Only they may stand in the image beside mapped files: CRIU trips over a pipe or socket that nobody holds.
+    let held: FilesHeld
     private var nextID: UInt32
     private var null: UInt32?
     private var directories: [FileNode: UInt32] = [:]
     private var ghostsByInode: [String: UInt32] = [:]
     private var added: Set<FileID> = []
 
-    /// - Parameter held: files that descriptors lead to. Only they may stand in the image beside mapped files: CRIU trips over a pipe
-    ///   or socket that nobody holds.
-    init(_ group: ProtectedGroup, held: Set<FileID>) {
+    init(_ group: ProtectedGroup, held: FilesHeld) {
         self.group = group
         self.held = held
-        assessor = FileAssessor(group, held: held)
+        assessor = FileAssessor(group, held: held.files)
         nextID = (group.openFiles.keys.map(\.rawValue).max() ?? 0) &+ 1
-        for id in held.sorted() {
+        for id in Self.ordered(held.files, in: group) {
             guard let file = group.openFiles[id] else {
                 assessments[id] = .refused("an open file that could not be read")
                 continue
@@ -117,7 +116,7 @@ struct FileTable: Sendable {
                 SocketImage.unix(
                     id: raw, socket: socket, file: file, peer: assessor.peer(of: socket), keepsName: assessor.keepsName(socket))
             )
-            if assessor.peer(of: socket) != nil { queues.append((socket, raw)) }
+            if assessor.keepsQueue(socket) { queues.append((socket, raw)) }
         case .inetSocket(let socket): append(id, .inetSocket, SocketImage.inet(id: raw, socket: socket, file: file))
         case .terminal, .unsupported: break
         }
@@ -131,7 +130,7 @@ struct FileTable: Sendable {
             id, .regular,
             FileImage.regular(
                 id: id.rawValue, node: node, flags: file.flags, position: position, owner: file.owner,
-                checksSize: !held.contains(id) || file.flags & 3 == 0))
+                checksSize: !held.files.contains(id) || file.flags & 3 == 0))
         addGhost(node, entry: id.rawValue)
     }
 
@@ -151,10 +150,7 @@ struct FileTable: Sendable {
     /// CRIU registers targets by descriptor number in the process that opens the epoll instance. A file that was registered under a number it no
     /// longer has there is registered under one that it has, which only its owner's own EPOLL_CTL_MOD could tell apart.
     private mutating func restorable(_ targets: [EpollTarget], of id: FileID) -> [EpollTarget] {
-        let holder = group.processes.sorted { $0.pid < $1.pid }.first { process in
-            guard let table = process.descriptorTable.flatMap({ group.descriptorTables[$0] }) else { return false }
-            return table.descriptors.contains { $0.file == id }
-        }
+        let holder = opener(of: id)
         var free: [FileID: [Int32]] = [:]
         for descriptor in holder?.descriptorTable.flatMap({ group.descriptorTables[$0] })?.descriptors ?? [] {
             free[descriptor.file, default: []].append(descriptor.number)
@@ -178,5 +174,51 @@ struct FileTable: Sendable {
                 "\(targets.count - kept.count) registrations of an epoll instance are lost with what they watched")
         }
         return kept
+    }
+
+    /// The process that opens a file: the first that has it, or for one that only a message holds, the first that has the sender of the message.
+    private func opener(of id: FileID) -> DeadProcess? {
+        var file = id
+        for _ in 0...held.receivers.count {
+            guard let receiver = held.receivers[file]?.receiver else { break }
+            file = receiver
+            guard case .unixSocket(let socket) = group.openFiles[receiver]?.kind, let inode = assessor.peer(of: socket) else {
+                continue
+            }
+            file =
+                held.files.sorted().first { other in
+                    if case .unixSocket(let peer) = group.openFiles[other]?.kind { peer.inode == inode } else { false }
+                } ?? receiver
+        }
+        return group.processes.sorted { $0.pid < $1.pid }.first { process in
+            let table = process.descriptorTable.flatMap { group.descriptorTables[$0] }
+            return table?.descriptors.contains { $0.file == file } ?? false
+        }
+    }
+
+    /// The order in which files stand in the image. CRIU reads it once: a unix socket must come after the one that it is connected to, unless that is
+    /// connected to it in turn ("Peer unresolved"). Of the clients of a listening socket the first fills the queue.
+    private static func ordered(_ files: Set<FileID>, in group: ProtectedGroup) -> [FileID] {
+        var byInode: [UInt64: FileID] = [:]
+        var sockets: [FileID: UnixSocket] = [:]
+        for id in files.sorted() {
+            guard case .unixSocket(let socket) = group.openFiles[id]?.kind else { continue }
+            byInode[socket.inode] = id
+            sockets[id] = socket
+        }
+        var result: [FileID] = []
+        var placed: Set<FileID> = []
+        let first = files.filter { sockets[$0]?.hasSentBeforeAccept == true }.sorted()
+        for id in first + files.sorted() {
+            var chain: [FileID] = []
+            var next: FileID? = id
+            while let current = next, placed.insert(current).inserted {
+                chain.append(current)
+                next = nil
+                if case .inode(let peer) = sockets[current]?.peer { next = byInode[peer] }
+            }
+            result += chain.reversed()
+        }
+        return result
     }
 }

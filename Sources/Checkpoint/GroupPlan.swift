@@ -13,12 +13,12 @@ struct GroupPlan: Sendable {
     init(_ group: ProtectedGroup) {
         self.group = group
         let tree = ProcessTree(group.processes)
-        var held: Set<FileID> = []
+        var descriptors: Set<FileID> = []
         for process in tree.ordered {
             guard let table = process.descriptorTable.flatMap({ group.descriptorTables[$0] }) else { continue }
-            for descriptor in table.descriptors { held.insert(descriptor.file) }
+            for descriptor in table.descriptors { descriptors.insert(descriptor.file) }
         }
-        var files = FileTable(group, held: held)
+        var files = FileTable(group, held: FilesHeld(in: group, descriptors: descriptors))
         for space in group.addressSpaces.values.sorted(by: { $0.startCode < $1.startCode }) {
             if let executable = space.executable { files.addMapped(executable) }
             for mapping in space.mappings { if let file = mapping.kind.file { files.addMapped(file) } }
@@ -50,6 +50,13 @@ struct GroupPlan: Sendable {
             numbers[file] = []
         }
         var result: [Obstacle] = []
+        for (file, way) in files.held.receivers.sorted(by: { $0.key < $1.key }) {
+            guard let descriptors = numbers[way.holder], let assessment = files.assessments[file],
+                let severity = assessment.severity
+            else { continue }
+            let place = "on the way to descriptor \(descriptors.map(String.init).joined(separator: ", ")): "
+            result.append(Obstacle(severity, pid: process.pid, reason: place + assessment.reason))
+        }
         for (file, descriptors) in numbers.sorted(by: { $0.key < $1.key }) {
             guard let assessment = files.assessments[file] else {
                 result.append(Obstacle(.refused, pid: process.pid, reason: "a mapped file could not be read"))

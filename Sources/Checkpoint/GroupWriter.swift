@@ -213,7 +213,8 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         var image = try ImageWriter(.socketQueues, name: "sk-queues", in: directory)
         for (socket, receiver) in plan.files.queues {
             for message in socket.receiveQueue {
-                try image.append(SocketImage.queued(message, receiver: receiver))
+                let files = message.files.map { plan.descriptorTarget($0).entry }
+                try image.append(SocketImage.queued(message, receiver: receiver, files: files))
                 try image.append(payload: message.bytes)
             }
         }

@@ -44,6 +44,11 @@ struct ProtobufMessage: Sendable {
         unsigned(field, UInt64(value ? 1 : 0))
     }
 
+    mutating func fixed64(_ field: UInt32, _ value: UInt64) {
+        appendKey(field, .fixed64)
+        bytes.append(contentsOf: value.littleEndianBytes)
+    }
+
     mutating func string(_ field: UInt32, _ value: String) {
         data(field, Array(value.utf8))
     }

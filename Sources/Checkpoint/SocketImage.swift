@@ -17,8 +17,11 @@ enum SocketImage {
             switch socket.state {
             case .listening: .listen
             case .connected where peer != nil: .established
+            // One end of a connection whose other end is closed: CRIU makes a pair, fills the queue and closes the other end.
+            case .connected where socket.isHalfClosed: .established
             case .connected, .unconnected: .close
             }
+        let name = keepsName ? socket.address : nil
         return FileImage.entry(
             .unixSocket, id: id, field: 16,
             ProtobufMessage { entry in
@@ -32,17 +35,24 @@ enum SocketImage {
                 entry.unsigned(8, UInt32(truncatingIfNeeded: peer ?? 0))
                 entry.message(9, FileImage.fileOwner(file.owner))
                 entry.message(10, options(socket.options))
-                entry.data(11, keepsName ? socket.address?.name.bytes ?? [] : [])
+                entry.data(11, name.map(boundName) ?? [])
                 if socket.shutdown != [] { entry.unsigned(12, socket.shutdown.rawValue) }
-                if keepsName, let address = socket.address, address.name.bytes.first != 0 {
+                if let address = name, !address.isAbstract {
                     entry.message(13) { permissions in
                         permissions.unsigned(1, address.mode)
                         permissions.unsigned(2, address.uid)
                         permissions.unsigned(3, address.gid)
                     }
+                    if let directory = address.directory { entry.data(14, directory.bytes) }
                     if address.isDeleted { entry.flag(15, true) }
                 }
             })
+    }
+
+    /// As unix_diag tells it to CRIU: a path with the zero byte at its end (unix_mkname), without which CRIU reads on behind it.
+    private static func boundName(_ address: UnixSocket.Address) -> [UInt8] {
+        let name = address.name.bytes
+        return address.isAbstract || name.count >= UnixSocket.Address.nameLimit ? name : name + [0]
     }
 
     /// A TCP connection is written as a socket that lost it (state close, no ports).
@@ -94,7 +104,10 @@ enum SocketImage {
             entry.unsigned(10, options.mark)
             entry.flag(11, options.passesCredentials)
             entry.flag(12, options.passesSecurity)
+            if options.avoidsRouters { entry.flag(13, true) }
+            if options.omitsChecksums { entry.flag(14, true) }
             if let device = options.boundDevice { entry.data(15, device.bytes) }
+            for instruction in options.filter { entry.fixed64(16, instruction.imageValue) }
             entry.flag(17, options.reusePort)
             entry.flag(18, options.isBroadcast)
             entry.flag(19, options.keepsAlive)
@@ -108,10 +121,45 @@ enum SocketImage {
     }
 
     /// `sk_packet_entry` for one message of a receive queue.
-    static func queued(_ message: UnixSocket.Message, receiver: UInt32) -> ProtobufMessage {
+    ///
+    /// - Parameter files: the entries of the files that travel with it.
+    static func queued(_ message: UnixSocket.Message, receiver: UInt32, files: [UInt32]) -> ProtobufMessage {
         ProtobufMessage { entry in
             entry.unsigned(1, receiver)
             entry.unsigned(2, UInt32(clamping: message.bytes.count))
+            guard !files.isEmpty else { return }
+            entry.message(4) { control in
+                // SCM_RIGHTS
+                control.unsigned(1, UInt32(1))
+                control.repeated(2, files)
+            }
         }
+    }
+}
+
+extension UnixSocket {
+    static let datagram: UInt32 = 2
+
+    /// The end of a stream that remains of a connection: unix_release_sock has shut both its directions down.
+    var isHalfClosed: Bool { state == .connected && type != Self.datagram && peer == .closed && shutdown == [.receive, .send] }
+}
+
+extension UnixSocket.Address {
+    /// `sizeof(sun_path)`, UNIX_PATH_MAX.
+    static let nameLimit = 108
+
+    var isAbstract: Bool { name.bytes.first == 0 || name.bytes.isEmpty }
+}
+
+extension FilterInstruction {
+    /// As CRIU puts an instruction into one number (encode_filter of criu/sockets.c).
+    var imageValue: UInt64 {
+        UInt64(code) << 48 | UInt64(jumpIfTrue) << 40 | UInt64(jumpIfFalse) << 32 | UInt64(operand)
+    }
+
+    /// `struct sock_filter` as it lies in memory.
+    var bytes: [UInt8] {
+        [UInt8(truncatingIfNeeded: code), UInt8(truncatingIfNeeded: code >> 8), jumpIfTrue, jumpIfFalse]
+            + (0..<4).map { UInt8(truncatingIfNeeded: operand >> UInt32(8 * $0)) }
     }
 }

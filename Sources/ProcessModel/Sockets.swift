@@ -24,8 +24,18 @@ public struct SocketOptions: Sendable, Hashable {
     public var outOfBandInline = false
     /// Seconds; nil: off.
     public var lingerSeconds: UInt32?
-    /// A socket filter (BPF) is attached, which is not saved.
-    public var hasFilter = false
+    /// SO_DONTROUTE (SOCK_LOCALROUTE of `sk_flags`).
+    public var avoidsRouters = false
+    /// SO_NO_CHECK (`sk_no_check_tx`).
+    public var omitsChecksums = false
+    /// What SO_ATTACH_FILTER attached; empty: nothing.
+    public var filter: [FilterInstruction] = []
+    /// A filter of another kind (eBPF) is attached, which is not saved.
+    public var hasUnsavedFilter = false
+    /// SO_LOCK_FILTER: the filter must not be changed.
+    public var locksFilter = false
+    /// An error that the next call would have been told of (`sk_err`), as a positive number.
+    public var pendingError: Int32 = 0
     /// `sk_bound_dev_if` as a name.
     public var boundDevice: KernelString?
 
@@ -53,6 +63,10 @@ public struct UnixSocket: Sendable, Hashable {
     public struct Address: Sendable, Hashable {
         /// `sun_path`: a path, or an abstract name with its leading NUL.
         public var name: KernelString
+        /// The directory in which a relative path was bound; nil: the path is absolute, or that could not be told.
+        public var directory: KernelString?
+        /// Where its file is now, when that was renamed since it was bound.
+        public var renamedTo: KernelString?
         /// Mode and owner of the socket's inode when it is a path in a filesystem.
         public var mode: UInt32
         public var uid: UInt32
@@ -62,6 +76,8 @@ public struct UnixSocket: Sendable, Hashable {
 
         public init(name: KernelString, mode: UInt32 = 0o755, uid: UInt32 = 0, gid: UInt32 = 0, isDeleted: Bool = false) {
             self.name = name
+            self.directory = nil
+            self.renamedTo = nil
             self.mode = mode
             self.uid = uid
             self.gid = gid
@@ -90,20 +106,33 @@ public struct UnixSocket: Sendable, Hashable {
     /// `sk_max_ack_backlog` while listening.
     public var backlog: UInt32
     public var shutdown: SocketShutdown
-    /// Messages (or pieces of the stream) to be received, oldest first.
+    /// Messages (or pieces of the stream) to be received, oldest first. Of a listening socket: what was already sent over the one waiting
+    /// connection whose client `hasSentBeforeAccept`.
     public var receiveQueue: [Message]
-    /// Connections that were made to a listening socket and not yet accepted.
+    /// Connections that were made to a listening socket and not yet accepted, and whose client is not in the group.
     public var waitingConnections: UInt32
+    /// Those whose client is: it connects again.
+    public var waitingClients: UInt32
+    /// The client of a waiting connection that data was already sent over.
+    public var hasSentBeforeAccept: Bool
     public var options: SocketOptions
 
     public struct Message: Sendable, Hashable {
         public var bytes: [UInt8]
-        /// Carries descriptors (SCM_RIGHTS) or an address that is not saved.
-        public var hasUnsavedParts: Bool
+        /// Open files on their way to the receiver (SCM_RIGHTS).
+        public var files: [FileID]
+        /// Says who sent it (SCM_CREDENTIALS).
+        public var carriesCredentials: Bool
+        /// What the sender of a datagram is bound to; nil: nothing.
+        public var sender: KernelString?
 
-        public init(bytes: [UInt8], hasUnsavedParts: Bool = false) {
+        public init(
+            bytes: [UInt8], files: [FileID] = [], carriesCredentials: Bool = false, sender: KernelString? = nil
+        ) {
             self.bytes = bytes
-            self.hasUnsavedParts = hasUnsavedParts
+            self.files = files
+            self.carriesCredentials = carriesCredentials
+            self.sender = sender
         }
     }
 
@@ -117,6 +146,8 @@ public struct UnixSocket: Sendable, Hashable {
         self.shutdown = []
         self.receiveQueue = []
         self.waitingConnections = 0
+        self.waitingClients = 0
+        self.hasSentBeforeAccept = false
         self.options = SocketOptions()
     }
 }

@@ -72,7 +72,10 @@ extension UnixSocket {
         }
         let queued = receiveQueue.reduce(0) { $0 + $1.bytes.count }
         if queued > 0 { parts.append("\(queued) bytes queued") }
-        if waitingConnections > 0 { parts.append("\(waitingConnections) connections waiting") }
+        let travelling = receiveQueue.reduce(0) { $0 + $1.files.count }
+        if travelling > 0 { parts.append("\(travelling) descriptors queued") }
+        let waiting = waitingConnections &+ waitingClients
+        if waiting > 0 { parts.append("\(waiting) connections waiting") }
         return parts.isEmpty ? "[\(inode)]" : parts.joined(separator: ", ")
     }
 }

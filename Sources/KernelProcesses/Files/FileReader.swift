@@ -38,10 +38,18 @@ public struct FileReader {
     var sockets: [VirtualAddress: FileID] = [:]
     /// The other ends of unix sockets, as `struct sock *`.
     var unixPeers: [FileID: VirtualAddress] = [:]
-    /// Connections that wait on a listening unix socket: the new `struct sock` and the number of the listener's inode.
-    var listeners: [VirtualAddress: UInt64] = [:]
+    /// Connections that wait on a listening unix socket, by the new `struct sock`.
+    var waitingConnections: [VirtualAddress: WaitingConnection] = [:]
+    /// Files that travel through unix sockets, not yet read.
+    var filesInFlight: [VirtualAddress] = []
     /// Inodes of files in filesystems.
     var inodes: [FileID: VirtualAddress] = [:]
+
+    struct WaitingConnection {
+        var listener: FileID
+        /// What its client has already sent.
+        var sent: [UnixSocket.Message]
+    }
 
     /// An inode of a filesystem, by the numbers that programs see.
     public struct InodeIdentity: Hashable, Sendable {
@@ -63,9 +71,9 @@ public struct FileReader {
 
     /// The open file description at `address` (`struct file *`).
     public mutating func file(at address: VirtualAddress) -> FileID {
-        if let known = fileIDs[address] { return known }
-        let id = FileID(rawValue: UInt32(truncatingIfNeeded: fileIDs.count &+ 1))
-        fileIDs[address] = id
+        let id = number(ofFileAt: address)
+        // A file that was met in a message has a number and is not yet read.
+        if openFiles[id] != nil { return id }
         do throws(MemoryFault) {
             openFiles[id] = try readFile(at: address, id: id)
         } catch {
@@ -73,6 +81,19 @@ public struct FileReader {
             openFiles[id] = OpenFile(kind: .unsupported("file that could not be read: \(error)"), flags: 0)
         }
         return id
+    }
+
+    private mutating func number(ofFileAt address: VirtualAddress) -> FileID {
+        if let known = fileIDs[address] { return known }
+        let id = FileID(rawValue: UInt32(truncatingIfNeeded: fileIDs.count &+ 1))
+        fileIDs[address] = id
+        return id
+    }
+
+    /// A file in a message of a unix socket. Sockets can travel through sockets, so it is read later, by `readFilesInFlight`, and not from here.
+    mutating func fileInFlight(at address: VirtualAddress) -> FileID {
+        filesInFlight.append(address)
+        return number(ofFileAt: address)
     }
 
     /// Records what could not be read of `object`, and goes on.

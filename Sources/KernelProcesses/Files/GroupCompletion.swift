@@ -7,9 +7,25 @@ extension FileReader {
     ///
     /// Call it once, after the last file was asked for.
     public mutating func finish() {
+        readFilesInFlight()
         resolveEpollTargets()
         resolveUnixPeers()
         readLocks()
+    }
+
+    /// The most files believed to travel through the sockets of one group; the kernel allows a user RLIMIT_NOFILE of them.
+    private static let flightLimit = 1 << 20
+
+    private mutating func readFilesInFlight() {
+        var count = 0
+        while let address = filesInFlight.popLast() {
+            count += 1
+            guard count <= Self.flightLimit else {
+                obstacles.append(Obstacle(.refused, pid: nil, reason: "too many files on their way through unix sockets"))
+                return
+            }
+            _ = file(at: address)
+        }
     }
 
     private mutating func resolveEpollTargets() {
@@ -24,14 +40,24 @@ extension FileReader {
     }
 
     private mutating func resolveUnixPeers() {
-        for (id, peer) in unixPeers {
+        for (id, peer) in unixPeers.sorted(by: { $0.key < $1.key }) {
             guard case .unixSocket(var unix) = openFiles[id]?.kind else { continue }
             if let file = sockets[peer], case .unixSocket(let other) = openFiles[file]?.kind {
                 unix.peer = .inode(other.inode)
-            } else if let listener = listeners[peer] {
+            } else if let waiting = waitingConnections[peer],
+                case .unixSocket(var listener) = openFiles[waiting.listener]?.kind
+            {
                 // Connected, but not yet accepted: CRIU connects it to the listener again.
-                unix.peer = .inode(listener)
-                noteDataSent(toWaiting: peer, by: id)
+                unix.peer = .inode(listener.inode)
+                if listener.waitingConnections > 0 { listener.waitingConnections -= 1 }
+                listener.waitingClients += 1
+                if listener.receiveQueue.isEmpty {
+                    listener.receiveQueue = waiting.sent
+                    unix.hasSentBeforeAccept = !waiting.sent.isEmpty
+                } else if !waiting.sent.isEmpty {
+                    refuse(id, "data sent over several unix connections that were not yet accepted cannot be saved")
+                }
+                openFiles[waiting.listener]?.kind = .unixSocket(listener)
             } else {
                 unix.peer = outsidePeer(peer, of: id)
             }
@@ -39,15 +65,11 @@ extension FileReader {
         }
     }
 
-    /// What was already sent over a connection that nobody accepted lies in a socket without a file.
-    private mutating func noteDataSent(toWaiting peer: VirtualAddress, by id: FileID) {
-        let length = (try? kernel.uint32(layout.sockets.receiveQueueLength, of: peer)) ?? 1
-        guard length > 0 else { return }
-        obstacles.append(
-            contentsOf: pids(holding: id).map {
-                Obstacle(
-                    .refused, pid: $0, reason: "data sent over a unix connection that was not yet accepted cannot be saved")
-            })
+    private mutating func refuse(_ file: FileID, _ reason: String) {
+        let holders = pids(holding: file)
+        obstacles +=
+            holders.isEmpty
+            ? [Obstacle(.refused, pid: nil, reason: reason)] : holders.map { Obstacle(.refused, pid: $0, reason: reason) }
     }
 
     private func outsidePeer(_ peer: VirtualAddress, of id: FileID) -> UnixSocket.Peer {
@@ -55,16 +77,9 @@ extension FileReader {
             let flags = try kernel.value(layout.sockets.options.flags, of: peer)
             // SOCK_DEAD, the first of `enum sock_flags`.
             if flags & 1 == 1 { return .closed }
-            let address = try kernel.pointer(layout.sockets.unix.address, of: peer)
-            if !address.isNull {
-                let length = Int(try kernel.uint32(layout.sockets.unix.addressLength, of: address))
-                if (3...110).contains(length) {
-                    let bytes = try kernel.memory.bytes(
-                        at: address + layout.sockets.unix.addressName.offset + 2, count: length - 2)
-                    let name = KernelString(
-                        bytes: bytes.first == 0 ? [UInt8(ascii: "@")] + bytes.dropFirst() : bytes.filter { $0 != 0 })
-                    return .outside("\(name)")
-                }
+            if let name = try boundName(of: peer) {
+                return .outside(
+                    "\(name.bytes.first == 0 ? KernelString(bytes: [UInt8(ascii: "@")] + name.bytes.dropFirst()) : name)")
             }
             let pid = try kernel.pointer(layout.sockets.peerPID, of: peer)
             if pid.isNull { return .outside("an unnamed socket") }

@@ -19,7 +19,9 @@ extension FileReader {
     }
 
     /// What a reader has not yet taken of each buffer in a unix socket's queue.
-    func messages(onQueue queue: VirtualAddress, isStream: Bool) throws(MemoryFault) -> [UnixSocket.Message] {
+    mutating func messages(onQueue queue: VirtualAddress, type: UInt32) throws(MemoryFault) -> [UnixSocket.Message] {
+        let fields = layout.sockets.unix
+        let isStream = type == Self.streamType
         var messages: [UnixSocket.Message] = []
         var total = 0
         for buffer in try buffers(onQueue: queue) {
@@ -28,15 +30,37 @@ extension FileReader {
             guard total <= Self.queueLimit else {
                 throw MemoryFault(.damaged("queue of more than \(Self.queueLimit) bytes"), at: queue)
             }
-            let consumed = isStream ? Int(try kernel.uint32(layout.sockets.unix.consumed, of: buffer)) : 0
+            let consumed = isStream ? Int(try kernel.uint32(fields.consumed, of: buffer)) : 0
             guard consumed <= bytes.count else {
                 throw MemoryFault(.damaged("\(consumed) of \(bytes.count) bytes consumed"), at: buffer)
             }
-            let carriesFiles = try !kernel.pointer(layout.sockets.unix.passedFiles, of: buffer).isNull
-            if isStream, consumed == bytes.count, !carriesFiles { continue }
-            messages.append(UnixSocket.Message(bytes: Array(bytes.dropFirst(consumed)), hasUnsavedParts: carriesFiles))
+            let files = try passedFiles(ofBuffer: buffer)
+            if isStream, consumed == bytes.count, files.isEmpty { continue }
+            var message = UnixSocket.Message(bytes: Array(bytes.dropFirst(consumed)), files: files)
+            message.carriesCredentials = try !kernel.pointer(fields.senderPID, of: buffer).isNull
+            if type == Self.datagramType {
+                // A buffer counts against its sender's memory (skb_set_owner_w), which lives as long as it.
+                let sender = try kernel.pointer(layout.sockets.buffer.socket, of: buffer)
+                if !sender.isNull { message.sender = try boundName(of: sender) }
+            }
+            messages.append(message)
         }
         return messages
+    }
+
+    /// The files that travel with a buffer (`struct scm_fp_list`). They are read when all descriptors are known.
+    private mutating func passedFiles(ofBuffer buffer: VirtualAddress) throws(MemoryFault) -> [FileID] {
+        let fields = layout.sockets.unix
+        let list = try kernel.pointer(fields.passedFiles, of: buffer)
+        guard !list.isNull else { return [] }
+        let count = Int(try kernel.value(fields.passedCount, of: list))
+        // SCM_MAX_FD elements.
+        guard count <= fields.passedList.count else { throw MemoryFault(.damaged("message with \(count) files"), at: list) }
+        var files: [FileID] = []
+        for index in 0..<count {
+            files.append(fileInFlight(at: try kernel.pointer(fields.passedList.element(index), of: list)))
+        }
+        return files
     }
 
     /// All bytes of a buffer: its linear part, its page fragments, and the buffers on its fragment list (skb_copy_bits).

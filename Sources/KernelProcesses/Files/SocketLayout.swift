@@ -24,6 +24,7 @@ struct SocketLayout: Sendable {
     let unix: UnixSocketLayout
     let inet: InetSocketLayout
     let buffer: SocketBufferLayout
+    let devices: NetworkDeviceLayout?
 
     init(_ types: TypeTable) throws(KernelError) {
         let socket = try types.structure("socket")
@@ -48,6 +49,7 @@ struct SocketLayout: Sendable {
         unix = try UnixSocketLayout(types)
         inet = try InetSocketLayout(types)
         buffer = try SocketBufferLayout(types)
+        devices = NetworkDeviceLayout(types)
     }
 }
 
@@ -63,6 +65,10 @@ struct SocketOptionLayout: Sendable {
     let mark: Field
     let receiveLowWater: Field
     let filter: Field
+    let filterProgram: Field
+    let classicProgram: FilterProgramLayout
+    let error: Field
+    let omitsChecksums: Field?
     let flags: Field
     let reuse: Field
     let reusePort: Field
@@ -75,6 +81,8 @@ struct SocketOptionLayout: Sendable {
     let keepOpenBit: UInt64
     let lingerBit: UInt64
     let broadcastBit: UInt64
+    let localRouteBit: UInt64
+    let filterLockedBit: UInt64?
 
     init(_ types: TypeTable) throws(KernelError) {
         let sock = try types.structure("sock")
@@ -88,6 +96,10 @@ struct SocketOptionLayout: Sendable {
         mark = try sock.field("sk_mark")
         receiveLowWater = try sock.field("sk_rcvlowat")
         filter = try sock.field("sk_filter")
+        filterProgram = try types.structure("sk_filter").field("prog")
+        classicProgram = try FilterProgramLayout(types)
+        error = try sock.field("sk_err")
+        omitsChecksums = sock.optional("sk_no_check_tx")
         flags = try sock.field("__sk_common.skc_flags")
         reuse = try sock.field("__sk_common.skc_reuse")
         reusePort = try sock.field("__sk_common.skc_reuseport")
@@ -99,6 +111,8 @@ struct SocketOptionLayout: Sendable {
         keepOpenBit = UInt64(clamping: types.enumerator("SOCK_KEEPOPEN") ?? 3)
         lingerBit = UInt64(clamping: types.enumerator("SOCK_LINGER") ?? 4)
         broadcastBit = UInt64(clamping: types.enumerator("SOCK_BROADCAST") ?? 6)
+        localRouteBit = UInt64(clamping: types.enumerator("SOCK_LOCALROUTE") ?? 11)
+        filterLockedBit = types.enumerator("SOCK_FILTER_LOCKED").map { UInt64(clamping: $0) }
     }
 }
 
@@ -111,6 +125,11 @@ struct UnixSocketLayout: Sendable {
     /// `consumed` of `struct unix_skb_parms`, in `skb->cb`.
     let consumed: Field
     let passedFiles: Field
+    /// Who sent it; null unless one side asked for SO_PASSCRED.
+    let senderPID: Field
+    /// `struct scm_fp_list`.
+    let passedCount: Field
+    let passedList: Field
 
     init(_ types: TypeTable) throws(KernelError) {
         let unix = try types.structure("unix_sock")
@@ -126,6 +145,11 @@ struct UnixSocketLayout: Sendable {
         let files = try parameters.field("fp")
         self.consumed = Field(offset: control.offset + consumed.offset, size: consumed.size)
         passedFiles = Field(offset: control.offset + files.offset, size: files.size)
+        let pid = try parameters.field("pid")
+        senderPID = Field(offset: control.offset + pid.offset, size: pid.size)
+        let list = try types.structure("scm_fp_list")
+        passedCount = try list.field("count")
+        passedList = try list.field("fp")
     }
 }
 

@@ -54,12 +54,22 @@ extension FileReader {
         options.priority = try kernel.uint32(fields.priority, of: sock)
         options.mark = try kernel.uint32(fields.mark, of: sock)
         options.receiveLowWater = try kernel.uint32(fields.receiveLowWater, of: sock)
-        options.hasFilter = try !kernel.pointer(fields.filter, of: sock).isNull
+        let filter = try kernel.pointer(fields.filter, of: sock)
+        if !filter.isNull {
+            let program = try kernel.classicProgram(
+                of: kernel.pointer(fields.filterProgram, of: filter), layout: fields.classicProgram)
+            options.filter = program ?? []
+            options.hasUnsavedFilter = program == nil
+        }
+        options.pendingError = try kernel.int32(fields.error, of: sock)
+        if let field = fields.omitsChecksums { options.omitsChecksums = try kernel.value(field, of: sock) != 0 }
         let flags = try kernel.value(fields.flags, of: sock)
         func isSet(_ bit: UInt64) -> Bool { bit < 64 && flags >> bit & 1 == 1 }
         options.outOfBandInline = isSet(fields.urgentInlineBit)
         options.keepsAlive = isSet(fields.keepOpenBit)
         options.isBroadcast = isSet(fields.broadcastBit)
+        options.avoidsRouters = isSet(fields.localRouteBit)
+        options.locksFilter = fields.filterLockedBit.map(isSet) ?? false
         if isSet(fields.lingerBit) {
             options.lingerSeconds = UInt32(clamping: try kernel.value(fields.lingerTime, of: sock) / ticksPerSecond)
         }
@@ -73,8 +83,7 @@ extension FileReader {
             options.passesSecurity = socketFlags >> 4 & 1 == 1
         }
         let device = try kernel.uint32(fields.boundDevice, of: sock)
-        // The checkpoint refuses what is bound to a device; its number tells an operator which.
-        if device != 0 { options.boundDevice = KernelString("interface \(device)") }
+        if device != 0 { options.boundDevice = KernelString(bytes: try deviceName(device, ofSocket: sock)) }
         return options
     }
 

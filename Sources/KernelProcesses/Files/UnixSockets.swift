@@ -15,8 +15,8 @@ enum SocketState {
 }
 
 extension FileReader {
-    private static let streamType: UInt32 = 1
-    private static let datagramType: UInt32 = 2
+    static let streamType: UInt32 = 1
+    static let datagramType: UInt32 = 2
     /// `sizeof(sa_family_t)`: what an address has before its name.
     private static let familySize = 2
     /// The longest `sun_path`.
@@ -43,9 +43,13 @@ extension FileReader {
             let waiting = try buffers(onQueue: queue)
             unix.waitingConnections = UInt32(truncatingIfNeeded: waiting.count)
             // The buffer that waits on a listener belongs to the new socket, which has no file yet.
-            for buffer in waiting { listeners[try kernel.pointer(fields.buffer.socket, of: buffer)] = unix.inode }
+            for buffer in waiting {
+                let connection = try kernel.pointer(fields.buffer.socket, of: buffer)
+                waitingConnections[connection] = WaitingConnection(
+                    listener: file, sent: try messages(onQueue: connection + fields.receiveQueue.offset, type: type))
+            }
         } else {
-            unix.receiveQueue = try messages(onQueue: queue, isStream: type == Self.streamType)
+            unix.receiveQueue = try messages(onQueue: queue, type: type)
         }
         // Whose it is shows when all files of the group are known.
         if !peer.isNull { unixPeers[file] = peer } else if state == .connected { unix.peer = .closed }
@@ -72,6 +76,40 @@ extension FileReader {
         result.uid = node.uid
         result.gid = node.gid
         result.isDeleted = node.isDeleted
+        (result.directory, result.renamedTo) = UnixSocket.Address.place(of: name, path: node.path.bytes)
         return result
+    }
+
+    /// What a `struct sock` is bound to, nil for nothing.
+    func boundName(of sock: VirtualAddress) throws(MemoryFault) -> KernelString? {
+        let fields = layout.sockets.unix
+        let address = try kernel.pointer(fields.address, of: sock)
+        guard !address.isNull else { return nil }
+        let length = Int(try kernel.uint32(fields.addressLength, of: address))
+        guard length > Self.familySize, length <= Self.familySize + Self.nameLimit + 1 else { return nil }
+        let name = try kernel.memory.bytes(
+            at: address + fields.addressName.offset + Self.familySize, count: length - Self.familySize)
+        return KernelString(bytes: name.first == 0 ? name : Array(name.prefix { $0 != 0 }))
+    }
+}
+
+extension UnixSocket.Address {
+    private static let slash = UInt8(ascii: "/")
+
+    /// From the name that a socket was bound to and the path of its file today: the directory in which a relative name was bound, and the path
+    /// when the file was renamed.
+    static func place(of name: [UInt8], path: [UInt8]) -> (directory: KernelString?, renamedTo: KernelString?) {
+        if name.first == slash {
+            // Directories may be symbolic links; the last part is what bind made.
+            let isSame = name.split(separator: slash).last == path.split(separator: slash).last
+            return (nil, isSame ? nil : KernelString(bytes: path))
+        }
+        var relative = name[...]
+        while relative.starts(with: [UInt8(ascii: "."), slash]) { relative = relative.dropFirst(2).drop { $0 == slash } }
+        guard path.count > relative.count, path.suffix(relative.count).elementsEqual(relative),
+            path[path.count - relative.count - 1] == slash
+        else { return (nil, KernelString(bytes: path)) }
+        let directory = Array(path.dropLast(relative.count + 1))
+        return (directory.isEmpty ? "/" : KernelString(bytes: directory), nil)
     }
 }
