@@ -6,6 +6,7 @@ struct CoreImage {
     /// What a thread goes on with.
     var registers: GeneralRegisters
     var thread: DeadThread
+    var seccomp: SeccompImage.Mode?
 
     /// CORE_ENTRY__MARCH X86_64.
     private static let machine: UInt32 = 1
@@ -73,6 +74,13 @@ struct CoreImage {
             core.unsigned(8, UInt32(bitPattern: thread.parentDeathSignal))
             core.message(9, Self.queue(thread.pendingSignals))
             core.message(10, Self.credentials(thread.credentials))
+            switch seccomp {
+            case .strict: core.unsigned(11, UInt32(1))
+            case .filters(let first):
+                core.unsigned(11, UInt32(2))
+                core.unsigned(12, first)
+            case nil: break
+            }
             core.data(13, thread.command.bytes)
             if let rseq = thread.rseq {
                 core.message(15) { entry in

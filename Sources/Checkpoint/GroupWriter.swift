@@ -20,8 +20,10 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
 
     mutating func write(pages supply: inout Supply) throws(CheckpointError) {
         let cgroups = CgroupImage(plan.tree.ordered)
+        let seccomp = SeccompImage(plan.tree.ordered)
+        if !seccomp.filters.isEmpty { try write(.seccomp, "seccomp", [seccomp.message]) }
         for process in plan.processes {
-            try write(process, cgroupSet: cgroups.set(of: process.process), pages: &supply)
+            try write(process, cgroupSet: cgroups.set(of: process.process), seccomp: seccomp, pages: &supply)
         }
         try writeDescriptorTables()
         try writeSharedMemory(pages: &supply)
@@ -76,7 +78,9 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         }
     }
 
-    private mutating func write(_ plan: ProcessPlan, cgroupSet: UInt32, pages supply: inout Supply) throws(CheckpointError) {
+    private mutating func write(_ plan: ProcessPlan, cgroupSet: UInt32, seccomp: SeccompImage, pages supply: inout Supply)
+        throws(CheckpointError)
+    {
         let process = plan.process
         let pid = process.pid
         if case .zombie(let exitCode) = process.state {
@@ -89,7 +93,7 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         else { throw .model("process \(pid) names what its group does not have") }
         let identifiers = KernelObjectIDs.message(of: process)
         for (thread, restarted) in zip(process.threads, plan.threads) {
-            let core = CoreImage(registers: restarted.registers, thread: thread)
+            let core = CoreImage(registers: restarted.registers, thread: thread, seccomp: seccomp.mode(of: thread))
             let message =
                 thread.tid == pid
                 ? core.leaderMessage(of: process, actions: actions, identifiers: identifiers, cgroupSet: cgroupSet)

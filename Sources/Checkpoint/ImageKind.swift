@@ -19,6 +19,7 @@ enum ImageKind: UInt32, Sendable, CaseIterable {
     case cgroups = 0x5938_3330
     case timeNamespace = 0x4311_4433
     case fileLocks = 0x5432_3616
+    case seccomp = 0x6441_3049
 
     /// IMG_COMMON_MAGIC, before the kind's own number in all files but the inventory.
     static let commonMagic: UInt32 = 0x5456_4319

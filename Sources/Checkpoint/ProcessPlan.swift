@@ -18,6 +18,7 @@ struct ProcessPlan: Sendable {
         checkReferences(group)
         checkProcess(group)
         for thread in process.threads { checkThread(thread) }
+        if let concern = SeccompImage.concern(about: process) { degrade(concern) }
         guard let id = process.addressSpace, let space = group.addressSpaces[id] else { return }
         checkMemory(space)
         threads = process.threads.map(RestartedThread.init)
@@ -81,7 +82,15 @@ struct ProcessPlan: Sendable {
     private mutating func checkThread(_ thread: DeadThread) {
         let name = "thread \(thread.tid)"
         if thread.registers.cs != 0x33 { refuse("\(name) runs 32-bit code") }
-        if thread.seccompMode != 0 { refuse("\(name) is under seccomp, which is not saved") }
+        switch thread.seccomp {
+        case .off, .strict: break
+        case .filters(let filters):
+            if filters.contains(where: { $0.program == nil }) {
+                refuse("\(name) is under a seccomp filter that the kernel kept no program of")
+            }
+            if filters.contains(where: \.hasListener) { refuse("\(name) is under a seccomp filter with a listener") }
+        case .other(let mode): refuse("\(name) is in the unknown seccomp mode \(mode)")
+        }
         if thread.credentials.noNewPrivileges { degrade("\(name) had no_new_privs, which CRIU before 4.0 does not set again") }
         guard let state = thread.floatingPoint, state.legacy.count == 512 else {
             refuse("the vector registers of \(name) could not be read")

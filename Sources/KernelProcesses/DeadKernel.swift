@@ -19,6 +19,7 @@ public struct KernelLayout: Sendable {
     let xarray: XArrayLayout
     let log: LogLayout
     let files: FileLayout
+    let seccomp: SeccompLayout?
     let pidNamespaceIDR: Field
     let pidTasks: Field
     let taskPIDLinks: Field
@@ -39,6 +40,7 @@ public struct KernelLayout: Sendable {
         xarray = try XArrayLayout(types)
         log = try LogLayout(types)
         files = try FileLayout(types)
+        seccomp = SeccompLayout(types)
         pidNamespaceIDR = try types.structure("pid_namespace").field("idr")
         pidTasks = try types.structure("pid").field("tasks")
         taskPIDLinks = try types.structure("task_struct").field("pid_links")
@@ -56,6 +58,7 @@ public final class DeadKernel {
     /// What could not be read so far, beyond what makes an obstacle of a process.
     public internal(set) var gaps: [Gap] = []
     var cgroupPaths: [VirtualAddress: [UInt8]] = [:]
+    var seccompFilters: [VirtualAddress: SeccompFilter] = [:]
     var knownRunningTasks: [Int: TaskAddress]?
 
     /// The symbols that the walk asks for.

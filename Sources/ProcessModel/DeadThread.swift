@@ -31,8 +31,7 @@ public struct DeadThread: Sendable {
     public var scheduling: Scheduling
     /// `thread.tls_array`, the three GDT entries as 8-byte descriptors; all zero on 64-bit programs.
     public var tlsDescriptors: [UInt64]
-    /// SECCOMP_MODE_* (`task->seccomp.mode`).
-    public var seccompMode: Int32
+    public var seccomp: Seccomp
 
     public init(tid: Int32, command: KernelString, registers: GeneralRegisters) {
         self.tid = tid
@@ -50,7 +49,7 @@ public struct DeadThread: Sendable {
         self.parentDeathSignal = 0
         self.scheduling = Scheduling()
         self.tlsDescriptors = []
-        self.seccompMode = 0
+        self.seccomp = .off
     }
 }
 

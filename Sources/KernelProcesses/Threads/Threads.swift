@@ -23,7 +23,7 @@ extension DeadKernel {
         thread.parentDeathSignal = try reader.int32(fields.pdeathSignal, of: task)
         thread.scheduling = try scheduling(of: task)
         for index in 0..<3 { thread.tlsDescriptors.append(try reader.memory.integer(at: task + fields.tls.offset + index * 8)) }
-        if let field = fields.seccompMode { thread.seccompMode = try reader.int32(field, of: task) }
+        thread.seccomp = try seccomp(of: task)
         return thread
     }
 
