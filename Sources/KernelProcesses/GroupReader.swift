@@ -79,6 +79,7 @@ struct GroupBuilder {
 
     mutating func finish() -> ReadGroup {
         files.finish()
+        files.makeMemfds(in: &group.addressSpaces)
         group.openFiles = files.openFiles
         group.descriptorTables = files.descriptorTables
         group.filesystemContexts = files.filesystemContexts

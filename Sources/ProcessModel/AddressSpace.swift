@@ -96,12 +96,15 @@ public struct SharedMemory: Sendable, Hashable {
     public var device: UInt64
     /// nil: an anonymous mapping.
     public var memfd: Memfd?
+    /// What an anonymous one is when it has to be named: a memfd of these attributes.
+    public var asMemfd: Memfd?
 
     public init(sizeBytes: UInt64, inode: UInt64, device: UInt64, memfd: Memfd? = nil) {
         self.sizeBytes = sizeBytes
         self.inode = inode
         self.device = device
         self.memfd = memfd
+        self.asMemfd = nil
     }
 
     /// What a memfd has beyond its pages.

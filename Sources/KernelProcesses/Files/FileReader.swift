@@ -42,6 +42,8 @@ public struct FileReader {
     var waitingConnections: [VirtualAddress: WaitingConnection] = [:]
     /// Files that travel through unix sockets, not yet read.
     var filesInFlight: [VirtualAddress] = []
+    /// The file that maps a shared anonymous memory.
+    var anonymousFiles: [SharedMemoryID: FileID] = [:]
     /// Inodes of files in filesystems.
     var inodes: [FileID: VirtualAddress] = [:]
 

@@ -63,8 +63,8 @@ extension FileReader {
         case .inotify: return try inotify(at: kernel.pointer(fields.privateData, of: address))
         case .sharedMemory where try filesystem(ofInode: inode).isKernelInternal:
             let memory = sharedMemory(ofInode: inode)
-            if sharedMemory[memory]?.memfd != nil { return .memfd(memory) }
-            return .unsupported("shared memory without a name")
+            if sharedMemory[memory]?.memfd != nil || isAnonymous(memory) { return .memfd(memory) }
+            return .unsupported("System V shared memory")
         case .terminal: return .terminal("\(try node(ofPathAt: address + fields.path.offset).path)")
         case .unsupported(let words): return .unsupported(words)
         case .sharedMemory, nil: return try fileInFilesystem(at: address, inode: inode, id: id)

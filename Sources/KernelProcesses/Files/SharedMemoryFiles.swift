@@ -17,6 +17,8 @@ struct SharedMemoryLayout: Sendable {
 
 extension FileReader {
     private static let memfdPrefix: [UInt8] = Array("memfd:".utf8)
+    /// What shmem_zero_setup (mm/shmem.c) calls the memory of a shared anonymous mapping.
+    private static let anonymousName: [UInt8] = Array("dev/zero".utf8)
 
     /// The shared memory behind a tmpfs inode: of a shared anonymous mapping or a memfd.
     public mutating func sharedMemory(ofInode inode: VirtualAddress) -> SharedMemoryID {
@@ -34,6 +36,40 @@ extension FileReader {
         return id
     }
 
+    /// Whether it is the memory of a shared anonymous mapping.
+    func isAnonymous(_ memory: SharedMemoryID) -> Bool { sharedMemory[memory]?.asMemfd != nil }
+
+    /// Shared anonymous memory that somebody has a descriptor or a private mapping of (both through /proc/PID/map_files) becomes a memfd, as CRIU
+    /// itself makes of it; all its mappings then have to be mappings of that memfd.
+    mutating func makeMemfds(in spaces: inout [AddressSpaceID: AddressSpace]) {
+        var named: Set<SharedMemoryID> = []
+        var held = Set(descriptorTables.values.flatMap { $0.descriptors.map(\.file) })
+        for file in openFiles.values {
+            if case .unixSocket(let socket) = file.kind { held.formUnion(socket.receiveQueue.flatMap(\.files)) }
+        }
+        for space in spaces.values {
+            for mapping in space.mappings { if case .memfd(let file, _) = mapping.kind { held.insert(file) } }
+        }
+        for id in held {
+            if case .memfd(let memory) = openFiles[id]?.kind, isAnonymous(memory) { named.insert(memory) }
+        }
+        guard !named.isEmpty else { return }
+        for memory in named {
+            let attributes = sharedMemory[memory]?.asMemfd
+            sharedMemory[memory]?.memfd = attributes
+        }
+        for id in spaces.keys {
+            guard var space = spaces[id] else { continue }
+            for index in space.mappings.indices {
+                guard case .sharedAnonymous(let memory) = space.mappings[index].kind, named.contains(memory),
+                    let file = anonymousFiles[memory]
+                else { continue }
+                space.mappings[index].kind = .memfd(file, isPrivate: false)
+            }
+            spaces[id] = space
+        }
+    }
+
     private func readSharedMemory(ofInode inode: VirtualAddress) throws(MemoryFault) -> SharedMemory {
         let fields = layout.inode
         let filesystem = try filesystem(ofInode: inode)
@@ -41,12 +77,16 @@ extension FileReader {
             sizeBytes: try kernel.value(fields.size, of: inode), inode: try kernel.value(fields.number, of: inode),
             device: filesystem.device)
         let name = try internalName(of: inode)
+        let info = kernel.container(of: inode, layout.sharedMemory.inode)
+        let attributes = SharedMemory.Memfd(
+            name: KernelString(bytes: name), uid: try kernel.uint32(fields.uid, of: inode),
+            gid: try kernel.uint32(fields.gid, of: inode), mode: try kernel.uint32(fields.mode, of: inode),
+            seals: try kernel.uint32(layout.sharedMemory.seals, of: info))
         if name.starts(with: Self.memfdPrefix) {
-            let info = kernel.container(of: inode, layout.sharedMemory.inode)
-            memory.memfd = SharedMemory.Memfd(
-                name: KernelString(bytes: Array(name.dropFirst(Self.memfdPrefix.count))),
-                uid: try kernel.uint32(fields.uid, of: inode), gid: try kernel.uint32(fields.gid, of: inode),
-                mode: try kernel.uint32(fields.mode, of: inode), seals: try kernel.uint32(layout.sharedMemory.seals, of: info))
+            memory.memfd = attributes
+            memory.memfd?.name = KernelString(bytes: Array(name.dropFirst(Self.memfdPrefix.count)))
+        } else if name == Self.anonymousName {
+            memory.asMemfd = attributes
         }
         return memory
     }

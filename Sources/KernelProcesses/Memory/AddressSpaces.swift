@@ -141,9 +141,15 @@ extension DeadKernel {
         }
         if try isKernelInternal(file) {
             let id = files.file(at: file)
-            if case .memfd = files.openFiles[id]?.kind { return .memfd(id, isPrivate: !isShared) }
             let shared = files.sharedMemory(ofInode: inode)
-            return isShared ? .sharedAnonymous(shared) : .unsupported("private mapping of shared memory")
+            guard case .memfd = files.openFiles[id]?.kind else {
+                return isShared ? .sharedAnonymous(shared) : .unsupported("private mapping of System V shared memory")
+            }
+            if files.isAnonymous(shared), isShared {
+                files.anonymousFiles[shared] = id
+                return .sharedAnonymous(shared)
+            }
+            return .memfd(id, isPrivate: !isShared)
         }
         let id = files.file(at: file)
         return isShared ? .sharedFile(id) : .privateFile(id)
