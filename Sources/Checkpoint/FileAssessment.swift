@@ -33,11 +33,13 @@ struct FileAssessor: Sendable {
     /// The names of those who send to a unix socket, and so to its queue when CRIU fills it.
     private var senders: [UInt64: Set<KernelString?>] = [:]
     private let sharedMemory: [SharedMemoryID: SharedMemory]
+    let terminals: TerminalAssessor
 
     /// - Parameter held: the files that some descriptor of the group leads to.
     init(_ group: ProtectedGroup, held: Set<FileID>) {
         pipes = group.pipes
         sharedMemory = group.sharedMemory
+        terminals = TerminalAssessor(group, held: held)
         for id in held {
             guard let file = group.openFiles[id] else { continue }
             switch file.kind {
@@ -52,7 +54,7 @@ struct FileAssessor: Sendable {
         }
     }
 
-    func assess(_ file: OpenFile) -> FileAssessment {
+    func assess(_ file: OpenFile, id: FileID) -> FileAssessment {
         switch file.kind {
         case .path(let node): assess(node)
         case .pipe(let id): assess(pipe: id, file: file, name: "pipe")
@@ -66,7 +68,7 @@ struct FileAssessor: Sendable {
         case .inotify(let instance): assess(instance)
         case .unixSocket(let socket): assess(socket)
         case .inetSocket(let socket): assess(socket)
-        case .terminal(let name): .degraded("terminal \(name) is gone; its descriptors lead to /dev/null", .null)
+        case .terminal: terminals.assess(id)
         case .unsupported(let what): .refused(what)
         }
     }

@@ -13,6 +13,7 @@ enum FileImage {
         case epoll = 7
         case inotify = 8
         case signalfd = 9
+        case terminal = 11
         case timerfd = 17
         case memfd = 18
     }

@@ -15,12 +15,15 @@ struct FileTable: Sendable {
     /// Judgement of each file that is held or mapped.
     private(set) var assessments: [FileID: FileAssessment] = [:]
 
+    private(set) var terminals: TerminalTable?
+
     private let group: ProtectedGroup
     private let assessor: FileAssessor
     /// Files that descriptors lead to. Only they may stand in the image beside mapped files: CRIU trips over a pipe or socket that nobody holds.
     let held: FilesHeld
     private var nextID: UInt32
     private var null: UInt32?
+    private var terminalFiles: [FileID] = []
     private var directories: [FileNode: UInt32] = [:]
     private var ghostsByInode: [String: UInt32] = [:]
     private var added: Set<FileID> = []
@@ -35,11 +38,28 @@ struct FileTable: Sendable {
                 assessments[id] = .refused("an open file that could not be read")
                 continue
             }
-            let assessment = assessor.assess(file)
+            let assessment = assessor.assess(file, id: id)
             assessments[id] = assessment
             if assessment.treatment == .asItWas { add(file, id: id) }
         }
+        addTerminals()
     }
+
+    private mutating func addTerminals() {
+        var next = nextID
+        let table = TerminalTable(group, assessor: assessor.terminals, ids: terminalFiles) {
+            defer { next &+= 1 }
+            return next
+        }
+        nextID = next
+        for id in terminalFiles { types[id.rawValue] = .terminal }
+        entries += table.files
+        for ghost in table.ghosts { addGhost(ghost.node, entry: ghost.entry) }
+        terminals = table
+    }
+
+    /// What a process is to be told about its controlling terminal.
+    func terminalObstacle(of process: DeadProcess) -> Obstacle? { assessor.terminals.obstacle(of: process) }
 
     /// The entry that a descriptor leads to, and its type.
     mutating func descriptorTarget(_ id: FileID) -> (entry: UInt32, type: FileImage.EntryType) {
@@ -118,7 +138,8 @@ struct FileTable: Sendable {
             )
             if assessor.keepsQueue(socket) { queues.append((socket, raw)) }
         case .inetSocket(let socket): append(id, .inetSocket, SocketImage.inet(id: raw, socket: socket, file: file))
-        case .terminal, .unsupported: break
+        case .terminal: terminalFiles.append(id)
+        case .unsupported: break
         }
     }
 
@@ -159,7 +180,8 @@ struct FileTable: Sendable {
         // Those that have their number still come first, so that no other takes it.
         for keepsNumber in [true, false] {
             for var target in targets {
-                guard let file = target.file, let open = group.openFiles[file], assessor.assess(open).treatment == .asItWas,
+                guard let file = target.file, let open = group.openFiles[file],
+                    assessor.assess(open, id: file).treatment == .asItWas,
                     let numbers = free[file], let first = numbers.first
                 else { continue }
                 let isThere = numbers.contains(target.descriptor)

@@ -65,6 +65,7 @@ public enum GroupCheckpoint {
                 obstacle.pid.map { "process \($0): \(obstacle.reason)" } ?? obstacle.reason
             },
             images: nil, rootPID: plan.tree.root?.pid ?? 0)
+        record.pseudoTerminals = plan.files.terminals?.numbersNeeded ?? []
         record.processes = plan.processes.map { process in
             let table = process.process.descriptorTable.flatMap { plan.group.descriptorTables[$0] }
             let sockets = table?.descriptors.filter { isSocket(plan.group.openFiles[$0.file]) }.count ?? 0

@@ -26,6 +26,7 @@ struct GroupPlan: Sendable {
         processes = tree.ordered.map { process in
             var plan = ProcessPlan(process, in: group)
             plan.obstacles += Self.fileObstacles(of: process, in: group, files: files)
+            if let obstacle = files.terminalObstacle(of: process) { plan.obstacles.append(obstacle) }
             plan.obstacles += (group.obstacles + tree.obstacles).filter { $0.pid == process.pid }
             return plan
         }

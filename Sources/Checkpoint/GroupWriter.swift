@@ -28,6 +28,7 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         try writeDescriptorTables()
         try writeSharedMemory(pages: &supply)
         try writeQueues()
+        try writeTerminals()
         try writeGhosts(pages: &supply)
         try write(.files, "files", plan.files.entries)
         try write(.processTree, "pstree", plan.tree.messages())
@@ -64,6 +65,12 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
             obstacles.append(Obstacle(.degraded, pid: nil, reason: reason))
         }
         if !messages.isEmpty { try write(.fileLocks, "filelocks", messages) }
+    }
+
+    private mutating func writeTerminals() throws(CheckpointError) {
+        guard let terminals = plan.files.terminals, !terminals.information.isEmpty else { return }
+        try write(.terminalInformation, "tty-info", terminals.information)
+        if !terminals.data.isEmpty { try write(.terminalData, "tty-data", terminals.data) }
     }
 
     /// `timens_entry` of images/timens.proto.

@@ -20,6 +20,8 @@ enum ImageKind: UInt32, Sendable, CaseIterable {
     case timeNamespace = 0x4311_4433
     case fileLocks = 0x5432_3616
     case seccomp = 0x6441_3049
+    case terminalInformation = 0x5945_3036
+    case terminalData = 0x5941_3026
 
     /// IMG_COMMON_MAGIC, before the kind's own number in all files but the inventory.
     static let commonMagic: UInt32 = 0x5456_4319

@@ -76,7 +76,6 @@ struct ProcessPlan: Sendable {
         if process.exitSignal != 17, process.exitSignal != 0 {
             degrade("its exit signal was \(process.exitSignal); it is SIGCHLD now")
         }
-        if let terminal = process.controllingTerminal { degrade("its controlling terminal \(terminal) is gone") }
     }
 
     private mutating func checkThread(_ thread: DeadThread) {

@@ -69,6 +69,7 @@ extension RecoveryManifest.Group {
             rootPID: try node.integer("root_pid", in: 0...RecoveryManifest.pidLimit))
         bytes = try node.unsigned("bytes")
         pages = try node.unsigned("pages")
+        pseudoTerminals = try (node.optionalIntegers("pseudo_terminals", in: 0...1000) ?? []).map { UInt32($0) }
         processes = try node.list("processes") { (node) throws(ManifestError) in
             RecoveryManifest.Process(
                 pid: try node.integer("pid", in: 1...RecoveryManifest.pidLimit), command: try node.text("command"),

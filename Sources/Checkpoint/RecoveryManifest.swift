@@ -69,6 +69,8 @@ public struct RecoveryManifest: Sendable, Equatable {
         /// Directory of the images, relative to the volume; nil: nothing was kept.
         public var images: String?
         public var rootPID: Int32
+        /// Numbers N of the /dev/pts/N that CRIU will make: nobody else may have them then.
+        public var pseudoTerminals: [UInt32]
         public var processes: [Process]
         /// Size of all its images.
         public var bytes: UInt64
@@ -81,6 +83,7 @@ public struct RecoveryManifest: Sendable, Equatable {
             self.reasons = reasons
             self.images = images
             self.rootPID = rootPID
+            self.pseudoTerminals = []
             self.processes = []
             self.bytes = 0
             self.pages = 0

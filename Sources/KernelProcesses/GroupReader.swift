@@ -84,6 +84,7 @@ struct GroupBuilder {
         group.descriptorTables = files.descriptorTables
         group.filesystemContexts = files.filesystemContexts
         group.pipes = files.pipes
+        group.terminals = files.terminals
         group.fileLocks = files.fileLocks
         group.sharedMemory = files.sharedMemory
         group.obstacles += files.obstacles
@@ -158,7 +159,7 @@ struct GroupBuilder {
         return .running
     }
 
-    private func readShared(ofSignal signal: VirtualAddress, into process: inout DeadProcess) throws(MemoryFault) {
+    private mutating func readShared(ofSignal signal: VirtualAddress, into process: inout DeadProcess) throws(MemoryFault) {
         let reader = kernel.reader
         let fields = kernel.layout.signal
         process.isChildSubreaper = try reader.value(fields.isChildSubreaper, of: signal) == 1
@@ -171,7 +172,12 @@ struct GroupBuilder {
         process.pendingSignals = try kernel.pendingSignals(at: signal + fields.sharedPending.offset)
         process.intervalTimers = try kernel.intervalTimers(ofSignal: signal, clocks: group.clocks)
         process.posixTimers = try kernel.posixTimers(ofSignal: signal, clocks: group.clocks)
-        if try !reader.pointer(fields.tty, of: signal).isNull { process.controllingTerminal = "tty" }
+        let terminal = try reader.pointer(fields.tty, of: signal)
+        guard !terminal.isNull else { return }
+        do throws(MemoryFault) { process.controllingTerminal = try files.terminal(at: terminal) } catch {
+            let reason = "its controlling terminal is gone, for it could not be read: \(error)"
+            group.obstacles.append(Obstacle(.degraded, pid: process.pid, reason: reason))
+        }
     }
 
     private mutating func addressSpace(at mm: VirtualAddress) throws(MemoryFault) -> AddressSpaceID {

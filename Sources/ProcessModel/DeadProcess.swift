@@ -43,8 +43,8 @@ public struct DeadProcess: Sendable {
     public var posixTimers: [PosixTimer]
     /// `signal->shared_pending`.
     public var pendingSignals: [PendingSignal]
-    /// Controlling terminal (`signal->tty`), as a device name; nil: none.
-    public var controllingTerminal: KernelString?
+    /// Controlling terminal (`signal->tty`); nil: none.
+    public var controllingTerminal: TerminalID?
 
     public var addressSpace: AddressSpaceID?
     public var descriptorTable: DescriptorTableID?

@@ -18,6 +18,8 @@ public struct ProtectedGroup: Sendable {
     public var signalActions: [SignalActionsID: SignalActions]
     public var sharedMemory: [SharedMemoryID: SharedMemory]
     public var pipes: [PipeID: Pipe]
+    /// Those that its processes have open or are controlled by.
+    public var terminals: [TerminalID: Terminal]
     /// Locks on files that its processes hold.
     public var fileLocks: [FileLock]
     /// Clocks of the guest at the crash.
@@ -38,6 +40,7 @@ public struct ProtectedGroup: Sendable {
         self.signalActions = [:]
         self.sharedMemory = [:]
         self.pipes = [:]
+        self.terminals = [:]
         self.fileLocks = []
         self.clocks = clocks
         self.initNamespaces = initNamespaces

@@ -21,10 +21,17 @@ struct GroupQueue {
         var active: [Active] = []
         // The first one alone, for it has CRIU learn the features of the kernel, which the others find in its cache.
         var width = 1
+        let terminals = PseudoTerminals(for: groups)
         let widest = max(1, min(4, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
         while !waiting.isEmpty || !active.isEmpty {
             while active.count < width, let index = waiting.popLast() {
-                switch begin(index) {
+                // CRIU takes a number that is another group's while it looks for its own.
+                if !groups[index].pseudoTerminals.isEmpty, active.contains(where: { !groups[$0.index].pseudoTerminals.isEmpty })
+                {
+                    waiting.append(index)
+                    break
+                }
+                switch begin(index, terminals) {
                 case .success(let started): active.append(started)
                 case .failure(let result): results[index] = result.group
                 }
@@ -44,7 +51,7 @@ struct GroupQueue {
         let group: RestoreReport.Group
     }
 
-    private func begin(_ index: Int) -> Result<Active, NotStarted> {
+    private func begin(_ index: Int, _ terminals: PseudoTerminals) -> Result<Active, NotStarted> {
         let group = groups[index]
         let reasons = reasons(of: group)
         guard group.verdict == "full" || group.verdict == "degraded" else {
@@ -56,6 +63,7 @@ struct GroupQueue {
         let restore = GroupRestore(group: group, directory: "\(directory)/\(group.name)")
         let begin = monotonicSeconds()
         do throws(AgentError) {
+            try terminals.release(group)
             return .success(Active(index: index, restore: restore, program: try restore.start(), begin: begin))
         } catch {
             return .failure(NotStarted(group: result(group, .failed, [error.description])))

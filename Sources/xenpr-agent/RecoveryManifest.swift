@@ -21,6 +21,8 @@ struct RecoveryManifest {
         let reasons: [String]
         let hasImages: Bool
         let rootPID: Int32
+        /// Numbers N of the /dev/pts/N that it had both ends of, or the master.
+        let pseudoTerminals: [Int]
         let processes: [Process]
     }
 
@@ -112,6 +114,9 @@ extension RecoveryManifest.Group {
         reasons = (json["reasons"]?.arrayValue ?? []).compactMap(\.stringValue)
         hasImages = json["images"]?.stringValue == "groups/\(name)/images"
         rootPID = Int32(clamping: json["root_pid"]?.integerValue ?? 0)
+        pseudoTerminals = (json["pseudo_terminals"]?.arrayValue ?? []).compactMap {
+            $0.integerValue.flatMap { Int(exactly: $0) }
+        }
         processes = (json["processes"]?.arrayValue ?? []).compactMap { value in
             guard let pid = value["pid"]?.integerValue.flatMap({ Int32(exactly: $0) }), pid > 0 else { return nil }
             let threads = (value["threads"]?.arrayValue ?? []).compactMap(RecoveryManifest.ThreadAttributes.init)

@@ -51,6 +51,13 @@ enum System {
         return unsafe fstatat(directory.number, name, &status, AT_SYMLINK_NOFOLLOW) == 0 ? status : nil
     }
 
+    /// N of the /dev/pts/N that a master leads to (TIOCGPTN); nil: it is no master.
+    static func pseudoTerminalNumber(_ master: Int32) -> Int? {
+        var number: UInt32 = 0
+        // The kernel fills one unsigned int.
+        return unsafe ioctl(master, 0x8004_5430, &number) == 0 ? Int(number) : nil
+    }
+
     static func isWritable(_ path: String) -> Bool { unsafe access(path, W_OK) == 0 }
 
     static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }

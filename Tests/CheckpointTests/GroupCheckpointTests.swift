@@ -155,7 +155,8 @@ func names(in path: String) -> [String] {
     @Test func terminalsAndOutsidePipesLeadToNull() throws {
         let scratch = ScratchDirectory()
         var sample = SyntheticGroup()
-        sample.group.openFiles[FileID(rawValue: 2)]?.kind = .terminal("/dev/pts/0")
+        let slave = sample.addTerminal(Terminal(device: .pseudo(index: 0), name: "pts0"))
+        sample.group.openFiles[FileID(rawValue: 2)]?.kind = .terminal(slave)
         sample.group.openFiles[FileID(rawValue: 5)]?.kind = .pipe(PipeID(rawValue: 2))
         sample.group.pipes[PipeID(rawValue: 2)] = Pipe(inode: 7, queuedBytes: [], capacityBytes: 65536, readers: 1, writers: 1)
         sample.group.pipes[PipeID(rawValue: 1)]?.writers = 0

@@ -189,4 +189,13 @@ struct SyntheticGroup {
         process.threads = [thread(pid)]
         return process
     }
+
+    /// Puts a pseudo terminal in, and returns an open slave of it.
+    mutating func addTerminal(_ terminal: Terminal) -> TerminalFile {
+        let id = TerminalID(rawValue: UInt32(group.terminals.count + 1))
+        group.terminals[id] = terminal
+        return TerminalFile(
+            role: .device, terminal: id,
+            node: FileNode(path: "/dev/pts/0", type: .characterDevice(major: 136, minor: 0), mode: 0o20620))
+    }
 }

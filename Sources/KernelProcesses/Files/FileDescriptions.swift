@@ -48,7 +48,8 @@ extension OpenFile {
             return "watches " + instance.watches.map { $0.path.map { "\($0)" } ?? "inode \($0.inode)" }.joined(separator: ", ")
         case .unixSocket(let socket): return socket.summary
         case .inetSocket(let socket): return socket.summary
-        case .terminal(let name): return name
+        case .terminal(let terminal):
+            return "\(terminal.node.path)" + (terminal.isHungUp ? ", hung up" : "")
         case .unsupported(let words): return words
         }
     }

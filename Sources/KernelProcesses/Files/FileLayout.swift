@@ -17,6 +17,7 @@ public struct FileLayout: Sendable {
     let sharedMemory: SharedMemoryLayout
     let sockets: SocketLayout
     let locks: FileLockLayout
+    let terminals: TerminalLayout
     let pages: PageCacheLayout
     let catchUp: CatchUpLayout
 
@@ -36,6 +37,7 @@ public struct FileLayout: Sendable {
         sharedMemory = try SharedMemoryLayout(types)
         sockets = try SocketLayout(types)
         locks = try FileLockLayout(types)
+        terminals = try TerminalLayout(types)
         pages = try PageCacheLayout(types)
         catchUp = try CatchUpLayout(types)
     }

@@ -17,6 +17,7 @@ public struct FileReader {
     public internal(set) var descriptorTables: [DescriptorTableID: DescriptorTable] = [:]
     public internal(set) var filesystemContexts: [FilesystemContextID: FilesystemContext] = [:]
     public internal(set) var pipes: [PipeID: Pipe] = [:]
+    public internal(set) var terminals: [TerminalID: Terminal] = [:]
     public internal(set) var sharedMemory: [SharedMemoryID: SharedMemory] = [:]
     /// Locks on files that the group's processes hold.
     public internal(set) var fileLocks: [FileLock] = []
@@ -31,6 +32,7 @@ public struct FileReader {
     var tableIDs: [VirtualAddress: DescriptorTableID] = [:]
     var contextIDs: [VirtualAddress: FilesystemContextID] = [:]
     var pipeIDs: [VirtualAddress: PipeID] = [:]
+    var terminalIDs: [VirtualAddress: TerminalID] = [:]
     var sharedMemoryIDs: [VirtualAddress: SharedMemoryID] = [:]
     /// Processes by the table of descriptors that they use.
     var tableHolders: [DescriptorTableID: [Int32]] = [:]

@@ -10,6 +10,7 @@ extension FileReader {
         readFilesInFlight()
         resolveEpollTargets()
         resolveUnixPeers()
+        countTerminalFilesOutside()
         readLocks()
     }
 

@@ -65,7 +65,8 @@ extension FileReader {
             let memory = sharedMemory(ofInode: inode)
             if sharedMemory[memory]?.memfd != nil || isAnonymous(memory) { return .memfd(memory) }
             return .unsupported("System V shared memory")
-        case .terminal: return .terminal("\(try node(ofPathAt: address + fields.path.offset).path)")
+        case .terminal: return try terminalFile(at: address, isHungUp: false)
+        case .hungUpTerminal: return try terminalFile(at: address, isHungUp: true)
         case .unsupported(let words): return .unsupported(words)
         case .sharedMemory, nil: return try fileInFilesystem(at: address, inode: inode, id: id)
         }
