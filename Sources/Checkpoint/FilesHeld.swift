@@ -16,7 +16,7 @@ struct FilesHeld: Sendable {
                 guard !cut.contains(id), let file = group.openFiles[id], case .unixSocket(let socket) = file.kind else {
                     return false
                 }
-                return assessor.assess(file).treatment != .asItWas || !assessor.keepsQueue(socket)
+                return assessor.assess(file, id: id).treatment != .asItWas || !assessor.keepsQueue(socket)
             }
             if more.isEmpty {
                 self = held

@@ -45,7 +45,7 @@ extension FaultSession {
         let before = try await work.word()
         _ = try await crashAndRecover()
         try await work.goesOn(from: before)
-        try await restartDaemon(limits: "crash_loop_s = 86400")
+        try await restartDaemon(limits: XenMachine.limits + "\ncrash_loop_s = 86400")
         let record = try await crashAndRecover()
         let reason = try reason("nothing is restored", of: record)
         let isBack = try await work.runs(before)

@@ -72,7 +72,7 @@ actor FaultSession {
     }
 
     /// The limits of the usual settings here.
-    static let quickly = "crash_loop_s = 1"
+    static let quickly = XenMachine.limits + "\ncrash_loop_s = 1"
 
     /// Waits until main is armed, protecting it if it is not protected.
     func armed() async throws {

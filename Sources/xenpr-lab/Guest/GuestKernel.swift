@@ -33,12 +33,22 @@ struct GuestKernel: Sendable {
             defer { try? FileManager.default.removeItem(atPath: download) }
             try FileManager.default.createDirectory(atPath: download, withIntermediateDirectories: true)
             try await Tool.require(
-                "apt-get", suite.aptOptions + ["-q", "download", package], directory: download, timeout: .seconds(600))
-            guard
-                let file = try FileManager.default.contentsOfDirectory(atPath: download).first(where: { $0.hasSuffix(".deb") })
-            else { throw LabFailure("cannot download \(package): apt-get download left no package file") }
-            try await Tool.require("dpkg-deb", ["-x", "\(download)/\(file)", temporary], timeout: .seconds(120))
+                "apt-get", suite.aptOptions + ["-q", "download", package] + (try await parts(of: package, in: suite)),
+                directory: download, timeout: .seconds(600))
+            let files = try FileManager.default.contentsOfDirectory(atPath: download).filter { $0.hasSuffix(".deb") }
+            guard !files.isEmpty else { throw LabFailure("cannot download \(package): apt-get download left no package file") }
+            for file in files {
+                try await Tool.require("dpkg-deb", ["-x", "\(download)/\(file)", temporary], timeout: .seconds(120))
+            }
         }
         return GuestKernel(release: release, tree: tree)
+    }
+
+    /// Packages that a kernel of 2026 and later is split into.
+    private static func parts(of package: String, in suite: DebianSuite) async throws -> [String] {
+        let dependencies = try await Tool.require("apt-cache", suite.aptOptions + ["depends", package])
+        return dependencies.split(whereSeparator: \.isWhitespace).map(String.init).filter {
+            $0.hasPrefix("linux-binary-") || $0.hasPrefix("linux-modules-")
+        }
     }
 }

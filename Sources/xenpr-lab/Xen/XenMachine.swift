@@ -51,7 +51,7 @@ actor XenMachine: LabMachine {
 
     /// Starts xenprd in the control domain and returns when it answers.
     ///
-    /// - Parameter configuration: text of a xenprd.toml; the one of a host without any when nil.
+    /// - Parameter configuration: text of a xenprd.toml; only the limits for emulated guests when nil.
     func startDaemon(configuration: String? = nil) async throws {
         let file = "/run/xenpr/lab.toml"
         try await control.require(
@@ -62,8 +62,11 @@ actor XenMachine: LabMachine {
                 kill -0 $! || exit 1
                 sleep 0.1
             done
-            """, input: configuration ?? "", timeout: .seconds(60))
+            """, input: configuration ?? "[limits]\n\(Self.limits)\n", timeout: .seconds(60))
     }
+
+    /// Limits that a loaded host with emulated guests needs longer than xenprd's usual ones.
+    static let limits = "restore_s = 1200\nanswer_s = 60\narm_s = 600\nheartbeat_s = 60"
 
     /// Ends xenprd as a crash of its own would: without a chance to put anything in order.
     func killDaemon() async throws {
