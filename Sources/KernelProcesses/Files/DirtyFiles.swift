@@ -48,8 +48,6 @@ struct DirtyFileWalk {
     private var socketNames: Set<[UInt8]> = []
     private var savedPages: UInt64 = 0
 
-    /// I_NEW, I_WILL_FREE, I_FREEING and I_CLEAR (include/linux/fs.h): an inode that is not yet or no longer one.
-    private static let unusableState: UInt64 = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6
     private static let inodeLimit = 1 << 24
     private static let emptiedAtBoot: [UInt8] = Array("/tmp/".utf8)
 
@@ -124,9 +122,8 @@ struct DirtyFileWalk {
         let isChanged = type == 0o100000 ? try files.mayHaveChangedPages(mapping) : false
         let number = try kernel.value(fields.number, of: inode)
         let isHeld = held.contains(FileReader.InodeIdentity(device: filesystem.identity.device, inode: number))
-        guard isRecent || isChanged || isHeld, try kernel.value(fields.state, of: inode) & Self.unusableState == 0 else {
-            return
-        }
+        // An inode that is not yet or no longer one (I_NEW, I_FREEING) has no name, so its state, whose bits have moved more than once, need not be asked.
+        guard isRecent || isChanged || isHeld else { return }
 
         var name: VirtualAddress?
         for alias in try files.aliases(of: inode) {

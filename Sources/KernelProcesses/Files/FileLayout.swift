@@ -97,7 +97,6 @@ struct InodeLayout: Sendable {
     let device: Field
     let size: Field
     let blocks: Field
-    let state: Field
     let mapping: Field
     let data: Field
     let aliases: Field
@@ -122,7 +121,6 @@ struct InodeLayout: Sendable {
         device = try inode.field("i_rdev")
         size = try inode.field("i_size")
         blocks = try inode.field("i_blocks")
-        state = try inode.field("i_state")
         mapping = try inode.field("i_mapping")
         data = try inode.field("i_data")
         aliases = try inode.field("i_dentry")

@@ -7,7 +7,11 @@ struct GuestKernel: Sendable {
     /// The unpacked package.
     let tree: String
 
-    var image: String { "\(tree)/boot/vmlinuz-\(release)" }
+    /// Beside its modules where a kernel is split into packages.
+    var image: String {
+        let beside = "\(modules)/vmlinuz"
+        return FileManager.default.fileExists(atPath: beside) ? beside : "\(tree)/boot/vmlinuz-\(release)"
+    }
     /// Below /usr since Debian 13.
     var modules: String {
         let merged = "\(tree)/usr/lib/modules/\(release)"
@@ -47,8 +51,8 @@ struct GuestKernel: Sendable {
     /// Packages that a kernel of 2026 and later is split into.
     private static func parts(of package: String, in suite: DebianSuite) async throws -> [String] {
         let dependencies = try await Tool.require("apt-cache", suite.aptOptions + ["depends", package])
-        return dependencies.split(whereSeparator: \.isWhitespace).map(String.init).filter {
-            $0.hasPrefix("linux-binary-") || $0.hasPrefix("linux-modules-")
+        return dependencies.split(whereSeparator: \.isWhitespace).map(String.init).filter { name in
+            ["linux-base-", "linux-binary-", "linux-modules-"].contains { name.hasPrefix($0) }
         }
     }
 }

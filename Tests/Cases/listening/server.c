@@ -13,12 +13,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static int event_fd;
+static int event_fd, epoll;
 
+// Adds 1 and has the eventfd watched from then on; both here, for the signal can come when nobody waits.
 static void add_one(int number) {
     (void)number;
     uint64_t one = 1;
-    if (write(event_fd, &one, sizeof one) != sizeof one) _exit(1);
+    struct epoll_event watch = {.events = EPOLLIN, .data.u64 = 2000};
+    if (write(event_fd, &one, sizeof one) != sizeof one || epoll_ctl(epoll, EPOLL_CTL_ADD, event_fd, &watch) != 0) _exit(1);
 }
 
 static int listen_on(const struct sockaddr *address, socklen_t size, int backlog) {
@@ -40,7 +42,7 @@ int main(int argc, char **argv) {
         listen_on((struct sockaddr *)&local, sizeof local, 7),
     };
     event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    epoll = epoll_create1(EPOLL_CLOEXEC);
     for (int i = 0; i < 3; i++) {
         struct epoll_event event = {.events = EPOLLIN, .data.u64 = 1000 + i};
         epoll_ctl(epoll, EPOLL_CTL_ADD, fds[i], &event);
@@ -56,12 +58,7 @@ int main(int argc, char **argv) {
     fclose(file);
     for (;;) {
         struct epoll_event event;
-        if (epoll_wait(epoll, &event, 1, -1) != 1) {
-            // A signal: watch the eventfd from now on.
-            struct epoll_event watch = {.events = EPOLLIN, .data.u64 = 2000};
-            if (taken == 0) epoll_ctl(epoll, EPOLL_CTL_ADD, event_fd, &watch);
-            continue;
-        }
+        if (epoll_wait(epoll, &event, 1, -1) != 1) continue;
         if (event.data.u64 == 2000) {
             uint64_t value = 0;
             if (read(event_fd, &value, sizeof value) == sizeof value) taken += value;
