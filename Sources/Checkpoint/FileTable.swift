@@ -33,15 +33,17 @@ struct FileTable: Sendable {
         self.held = held
         assessor = FileAssessor(group, held: held.files)
         nextID = (group.openFiles.keys.map(\.rawValue).max() ?? 0) &+ 1
-        for id in Self.ordered(held.files, in: group) {
+        for id in held.order {
             guard let file = group.openFiles[id] else {
                 assessments[id] = .refused("an open file that could not be read")
                 continue
             }
-            let assessment = assessor.assess(file, id: id)
+            let assessment = assess(file, id: id)
             assessments[id] = assessment
             if assessment.treatment == .asItWas { add(file, id: id) }
         }
+        let places = Dictionary(uniqueKeysWithValues: held.queueOrder.enumerated().map { ($1.rawValue, $0) })
+        queues.sort { (places[$0.receiver] ?? .max, $0.receiver) < (places[$1.receiver] ?? .max, $1.receiver) }
         addTerminals()
     }
 
@@ -60,6 +62,12 @@ struct FileTable: Sendable {
 
     /// What a process is to be told about its controlling terminal.
     func terminalObstacle(of process: DeadProcess) -> Obstacle? { assessor.terminals.obstacle(of: process) }
+
+    private func assess(_ file: OpenFile, id: FileID) -> FileAssessment {
+        let assessment = assessor.assess(file, id: id)
+        guard assessment.severity != .refused, held.unsendable.contains(id) else { return assessment }
+        return .degraded("descriptors on their way through a unix socket are lost, for CRIU could not send them again")
+    }
 
     /// The entry that a descriptor leads to, and its type.
     mutating func descriptorTarget(_ id: FileID) -> (entry: UInt32, type: FileImage.EntryType) {
@@ -136,7 +144,12 @@ struct FileTable: Sendable {
                 SocketImage.unix(
                     id: raw, socket: socket, file: file, peer: assessor.peer(of: socket), keepsName: assessor.keepsName(socket))
             )
-            if assessor.keepsQueue(socket) { queues.append((socket, raw)) }
+            guard assessor.keepsQueue(socket) else { break }
+            var receiver = socket
+            if held.unsendable.contains(id) {
+                for index in receiver.receiveQueue.indices { receiver.receiveQueue[index].files = [] }
+            }
+            queues.append((receiver, raw))
         case .inetSocket(let socket): append(id, .inetSocket, SocketImage.inet(id: raw, socket: socket, file: file))
         case .terminal: terminalFiles.append(id)
         case .unsupported: break
@@ -216,31 +229,5 @@ struct FileTable: Sendable {
             let table = process.descriptorTable.flatMap { group.descriptorTables[$0] }
             return table?.descriptors.contains { $0.file == file } ?? false
         }
-    }
-
-    /// The order in which files stand in the image. CRIU reads it once: a unix socket must come after the one that it is connected to, unless that is
-    /// connected to it in turn ("Peer unresolved"). Of the clients of a listening socket the first fills the queue.
-    private static func ordered(_ files: Set<FileID>, in group: ProtectedGroup) -> [FileID] {
-        var byInode: [UInt64: FileID] = [:]
-        var sockets: [FileID: UnixSocket] = [:]
-        for id in files.sorted() {
-            guard case .unixSocket(let socket) = group.openFiles[id]?.kind else { continue }
-            byInode[socket.inode] = id
-            sockets[id] = socket
-        }
-        var result: [FileID] = []
-        var placed: Set<FileID> = []
-        let first = files.filter { sockets[$0]?.hasSentBeforeAccept == true }.sorted()
-        for id in first + files.sorted() {
-            var chain: [FileID] = []
-            var next: FileID? = id
-            while let current = next, placed.insert(current).inserted {
-                chain.append(current)
-                next = nil
-                if case .inode(let peer) = sockets[current]?.peer { next = byInode[peer] }
-            }
-            result += chain.reversed()
-        }
-        return result
     }
 }

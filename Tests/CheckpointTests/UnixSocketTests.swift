@@ -34,6 +34,39 @@ import Testing
         #expect(try ProtobufFields(parsing: control).numbers(2) == [3])
     }
 
+    /// CRIU opens a file in the first process that has it, and sends it from the one that has the connection.
+    @Test func fileThatAnotherProcessOpensIsLostOnItsWay() throws {
+        let scratch = ScratchDirectory()
+        var sample = SyntheticGroup()
+        var left = UnixSocket(type: 1, state: .connected, inode: 901, peer: .inode(902))
+        left.receiveQueue = [UnixSocket.Message(bytes: [7], files: [FileID(rawValue: 2)])]
+        sample.add(12, .unixSocket(left), flags: 2)
+        let record = GroupCheckpoint.save(sample.group, pages: &sample.supply, toVolume: scratch.path)
+        #expect(record.verdict == .degraded)
+        #expect(
+            record.processes[1].reasons == [
+                "descriptor 12: descriptors on their way through a unix socket are lost, for CRIU could not send them again"
+            ])
+        let queues = try ImageContents(parsing: contents(of: "\(scratch.path)/groups/sample/images/sk-queues.img"))
+        #expect(!queues.entries[0].message.fields.contains { $0.number == 4 })
+        #expect(queues.entries[0].payload == [7])
+    }
+
+    @Test func senderOfFilesIsTheLastOfItsPair() throws {
+        let scratch = ScratchDirectory()
+        for receiver: UInt32 in [12, 13] {
+            var sample = SyntheticGroup()
+            for (id, inode, peer) in [(UInt32(12), UInt64(901), UInt64(902)), (13, 902, 901)] {
+                var socket = UnixSocket(type: 1, state: .connected, inode: inode, peer: .inode(peer))
+                if id == receiver { socket.receiveQueue = [UnixSocket.Message(bytes: [7], files: [FileID(rawValue: 6)])] }
+                sample.add(id, .unixSocket(socket), flags: 2)
+            }
+            let order = try files(of: &sample, in: scratch).compactMap(\.0).filter { $0 == 12 || $0 == 13 }
+            #expect(order == [UInt64(receiver), UInt64(25 - receiver)])
+            scratch.run("rm -rf", scratch.path + "/groups")
+        }
+    }
+
     @Test func socketComesAfterTheOneThatItIsConnectedTo() throws {
         let scratch = ScratchDirectory()
         var sample = SyntheticGroup()
