@@ -195,6 +195,11 @@ struct FileAssessor: Sendable {
             return .degraded("error \(socket.options.pendingError) of a unix socket is no longer reported")
         }
         if socket.options.locksFilter { return .degraded("the filter of a unix socket is no longer locked") }
+        // CRIU makes sockets as root, before a process gets its own identity.
+        if let peer = socket.peerIdentity, peer != UnixSocket.Identity(uid: 0, gid: 0) {
+            return .degraded(
+                "SO_PEERCRED tells root of a unix connection that was user \(peer.uid)'s, group \(peer.gid)'s")
+        }
         return .full
     }
 

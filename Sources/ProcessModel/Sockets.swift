@@ -113,9 +113,22 @@ public struct UnixSocket: Sendable, Hashable {
     public var waitingConnections: UInt32
     /// Those whose client is: it connects again.
     public var waitingClients: UInt32
+    /// What SO_PEERCRED of a connection, or of a client of a listening socket, tells (`sk_peer_cred`); nil: nothing.
+    public var peerIdentity: Identity?
     /// The client of a waiting connection that data was already sent over.
     public var hasSentBeforeAccept: Bool
     public var options: SocketOptions
+
+    /// Effective user and group.
+    public struct Identity: Sendable, Hashable {
+        public var uid: UInt32
+        public var gid: UInt32
+
+        public init(uid: UInt32, gid: UInt32) {
+            self.uid = uid
+            self.gid = gid
+        }
+    }
 
     public struct Message: Sendable, Hashable {
         public var bytes: [UInt8]
@@ -147,6 +160,7 @@ public struct UnixSocket: Sendable, Hashable {
         self.receiveQueue = []
         self.waitingConnections = 0
         self.waitingClients = 0
+        self.peerIdentity = nil
         self.hasSentBeforeAccept = false
         self.options = SocketOptions()
     }

@@ -20,6 +20,10 @@ struct SocketLayout: Sendable {
     let receiveQueue: Field
     let receiveQueueLength: Field
     let peerPID: Field
+    /// `struct cred` of the other end.
+    let peerCredentials: Field
+    let effectiveUID: Field
+    let effectiveGID: Field
     let options: SocketOptionLayout
     let unix: UnixSocketLayout
     let inet: InetSocketLayout
@@ -45,6 +49,10 @@ struct SocketLayout: Sendable {
         receiveQueue = try sock.field("sk_receive_queue")
         receiveQueueLength = try sock.field("sk_receive_queue.qlen")
         peerPID = try sock.field("sk_peer_pid")
+        peerCredentials = try sock.field("sk_peer_cred")
+        let credentials = try types.structure("cred")
+        effectiveUID = try credentials.field("euid.val")
+        effectiveGID = try credentials.field("egid.val")
         options = try SocketOptionLayout(types)
         unix = try UnixSocketLayout(types)
         inet = try InetSocketLayout(types)

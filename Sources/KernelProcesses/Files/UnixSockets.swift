@@ -37,6 +37,12 @@ extension FileReader {
         unix.shutdown = SocketShutdown(rawValue: UInt32(truncatingIfNeeded: try kernel.value(fields.shutdown, of: sock) & 3))
         unix.options = try options(of: sock, socket: socket)
         unix.address = try unixAddress(of: sock)
+        let credentials = try kernel.pointer(fields.peerCredentials, of: sock)
+        if !credentials.isNull {
+            unix.peerIdentity = UnixSocket.Identity(
+                uid: try kernel.uint32(fields.effectiveUID, of: credentials),
+                gid: try kernel.uint32(fields.effectiveGID, of: credentials))
+        }
         let queue = sock + fields.receiveQueue.offset
         if state == .listening {
             unix.backlog = try kernel.uint32(fields.backlog, of: sock)
