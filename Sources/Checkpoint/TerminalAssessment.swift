@@ -27,6 +27,8 @@ struct TerminalAssessor: Sendable {
     private let group: ProtectedGroup
     /// Those with a master in the group, and the open descriptions of their slaves.
     private(set) var masters: [TerminalID: FileID] = [:]
+    /// Virtual terminals that the group has open.
+    private var virtual: Set<TerminalID> = []
     private var slaves: [TerminalID: [FileID]] = [:]
     private var queues: [TerminalID: TerminalQueue] = [:]
 
@@ -36,9 +38,11 @@ struct TerminalAssessor: Sendable {
         processes = Dictionary(group.processes.map { ($0.pid, $0) }) { first, _ in first }
         var indexes: Set<UInt32> = []
         for id in held.sorted() {
-            guard case .terminal(let file) = group.openFiles[id]?.kind, let terminal = terminals[file.terminal],
-                case .pseudo(let index) = terminal.device
-            else { continue }
+            guard case .terminal(let file) = group.openFiles[id]?.kind, let terminal = terminals[file.terminal] else {
+                continue
+            }
+            if case .virtual = terminal.device, file.role == .device, !file.isHungUp { virtual.insert(file.terminal) }
+            guard case .pseudo(let index) = terminal.device else { continue }
             if file.role == .master, terminal.isMasterOpen, index <= Self.indexLimit, indexes.insert(index).inserted {
                 masters[file.terminal] = id
             }
@@ -61,9 +65,10 @@ struct TerminalAssessor: Sendable {
         case (.device, .pseudo(let index)):
             if file.isHungUp { return terminal.isMasterOpen || index > Self.indexLimit ? nil : .hungUpSlave }
             return isRestored ? .slave : nil
-        case (.controlling, .pseudo):
-            if !isRestored || file.isHungUp { return nil }
-            return opener(of: id).map { $0.pid == leader(of: file.terminal) } == true ? .controlling : .controllingByName
+        case (.controlling, _):
+            if file.isHungUp { return nil }
+            if let opener = opener(of: id), opener.pid == leader(of: file.terminal) { return .controlling }
+            return isRestored ? .controllingByName : nil
         default: return nil
         }
     }
@@ -73,7 +78,7 @@ struct TerminalAssessor: Sendable {
 
     /// Only a session leader can be given a controlling terminal.
     private func leader(of id: TerminalID) -> Int32? {
-        guard masters[id] != nil, let terminal = terminals[id], terminal.sessionID > 0,
+        guard masters[id] != nil || virtual.contains(id), let terminal = terminals[id], terminal.sessionID > 0,
             let leader = processes[terminal.sessionID], leader.sessionID == leader.pid, leader.controllingTerminal == id
         else { return nil }
         return leader.pid
@@ -125,14 +130,30 @@ struct TerminalAssessor: Sendable {
         case .master:
             concerns = self.concerns(of: file.terminal, terminal)
             if open.owner.pid != 0 { concerns.append("it no longer sends signals when bytes arrive") }
-        case .slave, .controlling: concerns = self.concerns(of: file.terminal, terminal)
+        case .slave: concerns = self.concerns(of: file.terminal, terminal)
+        case .controlling:
+            concerns = virtual.contains(file.terminal) ? deviceConcerns(terminal) : self.concerns(of: file.terminal, terminal)
         case .controllingByName:
             concerns = self.concerns(of: file.terminal, terminal) + ["it is open as /dev/\(terminal.name) now, not as /dev/tty"]
         case .hungUpSlave: break
         case .console: concerns = deviceConcerns(terminal)
-        case .virtual: concerns = deviceConcerns(terminal) + ["what its screen showed is gone"]
+        case .virtual:
+            concerns =
+                deviceConcerns(terminal) + sessionConcerns(of: file.terminal, terminal) + [
+                    "what its screen showed is gone, and its size is the new screen's"
+                ]
         }
         return concerns.isEmpty ? .full : .degraded("\(name): " + concerns.joined(separator: "; "))
+    }
+
+    private func sessionConcerns(of id: TerminalID, _ terminal: Terminal) -> [String] {
+        guard terminal.sessionID > 0 else { return [] }
+        guard leader(of: id) != nil else {
+            return ["it is no longer the controlling terminal of session \(terminal.sessionID)"]
+        }
+        let group = foregroundGroup(of: id)
+        return group == terminal.foregroundGroupID
+            ? [] : ["its foreground process group \(terminal.foregroundGroupID) had ended; it is \(group) now"]
     }
 
     private func deviceConcerns(_ terminal: Terminal) -> [String] {
@@ -151,18 +172,9 @@ struct TerminalAssessor: Sendable {
         if terminal.lineDiscipline != 0 { concerns.append("its line discipline \(terminal.lineDiscipline) is N_TTY now") }
         if terminal.isPacketMode, terminal.packetStatus != 0 { concerns.append("an event of its packet mode is lost") }
         if terminal.slavesOutside > 0 { concerns.append("processes outside the group had it open too") }
-        let leader = leader(of: id)
-        if terminal.sessionID > 0 {
-            if leader == nil {
-                concerns.append("it is no longer the controlling terminal of session \(terminal.sessionID)")
-            } else if foregroundGroup(of: id) != terminal.foregroundGroupID {
-                concerns.append(
-                    "its foreground process group \(terminal.foregroundGroupID) had ended; it is \(foregroundGroup(of: id)) now"
-                )
-            }
-        }
+        concerns += sessionConcerns(of: id, terminal)
         let hasSlave = slaves[id]?.isEmpty == false
-        if terminal.isSlaveClosed, !hasSlave, leader == nil {
+        if terminal.isSlaveClosed, !hasSlave, leader(of: id) == nil {
             concerns.append("its other end was closed, which its reader is no longer told")
         }
         if !hasSlave, let node = terminal.node, node.uid != 0 { concerns.append("its owner is root now") }

@@ -62,11 +62,12 @@ enum TerminalImage {
             if form != .hungUpSlave {
                 entry.message(9, settings(terminal.settings))
                 entry.message(10, settings(terminal.lockedSettings))
+                let window = windowSize(of: terminal)
                 entry.message(11) { size in
-                    size.unsigned(1, terminal.windowSize.rows)
-                    size.unsigned(2, terminal.windowSize.columns)
-                    size.unsigned(3, terminal.windowSize.horizontalPixels)
-                    size.unsigned(4, terminal.windowSize.verticalPixels)
+                    size.unsigned(1, window.rows)
+                    size.unsigned(2, window.columns)
+                    size.unsigned(3, window.horizontalPixels)
+                    size.unsigned(4, window.verticalPixels)
                 }
             }
             if kind == .pseudo, case .pseudo(let index) = terminal.device { entry.message(12) { $0.unsigned(1, index) } }
@@ -75,6 +76,12 @@ enum TerminalImage {
                 entry.unsigned(15, owner.gid)
             }
         }
+    }
+
+    /// A virtual terminal is as large as the screen, which may not have its driver yet when CRIU sets the size; 0 leaves it (vc_do_resize of
+    /// drivers/tty/vt/vt.c).
+    private static func windowSize(of terminal: Terminal) -> TerminalWindowSize {
+        if case .virtual = terminal.device { TerminalWindowSize() } else { terminal.windowSize }
     }
 
     /// `st_rdev`, by which CRIU tells the kinds apart.
