@@ -54,7 +54,7 @@ struct FileTable: Sendable {
             return next
         }
         nextID = next
-        for id in terminalFiles { types[id.rawValue] = .terminal }
+        for id in terminalFiles { types[id.rawValue] = table.reopened.contains(id) ? .regular : .terminal }
         entries += table.files
         for ghost in table.ghosts { addGhost(ghost.node, entry: ghost.entry) }
         terminals = table

@@ -16,6 +16,8 @@ struct TerminalAssessor: Sendable {
         /// /dev/tty elsewhere: its terminal by name.
         case controllingByName
         case console
+        /// A virtual terminal, opened again and no more: CRIU would also set its size, which fails when the screen has another driver as yet
+        /// (vc_do_resize of drivers/tty/vt/vt.c), and with it the whole group.
         case virtual
     }
 
@@ -27,8 +29,6 @@ struct TerminalAssessor: Sendable {
     private let group: ProtectedGroup
     /// Those with a master in the group, and the open descriptions of their slaves.
     private(set) var masters: [TerminalID: FileID] = [:]
-    /// Virtual terminals that the group has open.
-    private var virtual: Set<TerminalID> = []
     private var slaves: [TerminalID: [FileID]] = [:]
     private var queues: [TerminalID: TerminalQueue] = [:]
 
@@ -41,7 +41,6 @@ struct TerminalAssessor: Sendable {
             guard case .terminal(let file) = group.openFiles[id]?.kind, let terminal = terminals[file.terminal] else {
                 continue
             }
-            if case .virtual = terminal.device, file.role == .device, !file.isHungUp { virtual.insert(file.terminal) }
             guard case .pseudo(let index) = terminal.device else { continue }
             if file.role == .master, terminal.isMasterOpen, index <= Self.indexLimit, indexes.insert(index).inserted {
                 masters[file.terminal] = id
@@ -60,8 +59,8 @@ struct TerminalAssessor: Sendable {
         let isRestored = masters[file.terminal] != nil
         switch (file.role, terminal.device) {
         case (.master, _): return masters[file.terminal] == id ? .master : nil
+        case (.device, .virtual), (.console, .virtual): return file.isHungUp ? nil : .virtual
         case (.console, _): return file.isHungUp ? nil : .console
-        case (.device, .virtual): return file.isHungUp ? nil : .virtual
         case (.device, .pseudo(let index)):
             if file.isHungUp { return terminal.isMasterOpen || index > Self.indexLimit ? nil : .hungUpSlave }
             return isRestored ? .slave : nil
@@ -78,7 +77,7 @@ struct TerminalAssessor: Sendable {
 
     /// Only a session leader can be given a controlling terminal.
     private func leader(of id: TerminalID) -> Int32? {
-        guard masters[id] != nil || virtual.contains(id), let terminal = terminals[id], terminal.sessionID > 0,
+        guard masters[id] != nil, let terminal = terminals[id], terminal.sessionID > 0,
             let leader = processes[terminal.sessionID], leader.sessionID == leader.pid, leader.controllingTerminal == id
         else { return nil }
         return leader.pid
@@ -130,9 +129,7 @@ struct TerminalAssessor: Sendable {
         case .master:
             concerns = self.concerns(of: file.terminal, terminal)
             if open.owner.pid != 0 { concerns.append("it no longer sends signals when bytes arrive") }
-        case .slave: concerns = self.concerns(of: file.terminal, terminal)
-        case .controlling:
-            concerns = virtual.contains(file.terminal) ? deviceConcerns(terminal) : self.concerns(of: file.terminal, terminal)
+        case .slave, .controlling: concerns = self.concerns(of: file.terminal, terminal)
         case .controllingByName:
             concerns = self.concerns(of: file.terminal, terminal) + ["it is open as /dev/\(terminal.name) now, not as /dev/tty"]
         case .hungUpSlave: break
@@ -140,7 +137,7 @@ struct TerminalAssessor: Sendable {
         case .virtual:
             concerns =
                 deviceConcerns(terminal) + sessionConcerns(of: file.terminal, terminal) + [
-                    "what its screen showed is gone, and its size is the new screen's"
+                    "what its screen showed is gone, and its settings are those of a new one"
                 ]
         }
         return concerns.isEmpty ? .full : .degraded("\(name): " + concerns.joined(separator: "; "))

@@ -6,7 +6,6 @@ enum TerminalImage {
     private enum Kind: UInt32 {
         case pseudo = 1
         case console = 2
-        case virtual = 3
         case controlling = 4
     }
 
@@ -37,6 +36,13 @@ enum TerminalImage {
             })
     }
 
+    /// A terminal that is opened again and no more, as a regular file; O_NOCTTY keeps it from becoming a controlling one.
+    static func reopened(id: UInt32, file: OpenFile, path: KernelString) -> ProtobufMessage {
+        var open = file
+        open.flags |= 0o400
+        return node(id: id, path: path, mode: nil, file: open)
+    }
+
     /// `tty_info_entry`.
     static func information(
         id: UInt32, form: TerminalAssessor.Form, terminal: Terminal, session: Int32, foregroundGroup: Int32,
@@ -45,8 +51,7 @@ enum TerminalImage {
         let kind: Kind =
             switch form {
             case .master, .slave, .hungUpSlave, .controllingByName: .pseudo
-            case .console: .console
-            case .virtual: .virtual
+            case .console, .virtual: .console
             case .controlling: .controlling
             }
         return ProtobufMessage { entry in
@@ -62,7 +67,7 @@ enum TerminalImage {
             if form != .hungUpSlave {
                 entry.message(9, settings(terminal.settings))
                 entry.message(10, settings(terminal.lockedSettings))
-                let window = windowSize(of: terminal)
+                let window = terminal.windowSize
                 entry.message(11) { size in
                     size.unsigned(1, window.rows)
                     size.unsigned(2, window.columns)
@@ -78,19 +83,12 @@ enum TerminalImage {
         }
     }
 
-    /// A virtual terminal is as large as the screen, which may not have its driver yet when CRIU sets the size; 0 leaves it (vc_do_resize of
-    /// drivers/tty/vt/vt.c).
-    private static func windowSize(of terminal: Terminal) -> TerminalWindowSize {
-        if case .virtual = terminal.device { TerminalWindowSize() } else { terminal.windowSize }
-    }
-
     /// `st_rdev`, by which CRIU tells the kinds apart.
     private static func device(_ form: TerminalAssessor.Form, _ terminal: Terminal) -> UInt32 {
         switch (form, terminal.device) {
         case (.master, _): 5 << 8 | 2
-        case (.console, _): 5 << 8 | 1
+        case (.console, _), (.virtual, _): 5 << 8 | 1
         case (.controlling, _): 5 << 8
-        case (_, .virtual(let number)): 4 << 8 | number & 0xff
         // new_encode_dev of include/linux/kdev_t.h.
         case (_, .pseudo(let index)): 136 << 8 | index & 0xff | (index & ~0xff) << 12
         default: 0

@@ -8,6 +8,8 @@ struct TerminalTable: Sendable {
     private(set) var information: [ProtobufMessage] = []
     /// Of the tty-data image.
     private(set) var data: [ProtobufMessage] = []
+    /// Those that are entries of regular files.
+    private(set) var reopened: Set<FileID> = []
     /// Entries of names that were removed.
     private(set) var ghosts: [FileTable.Ghost] = []
 
@@ -47,6 +49,10 @@ struct TerminalTable: Sendable {
     }
 
     private mutating func add(_ id: FileID, form: TerminalAssessor.Form, takeID: () -> UInt32) {
+        if form == .virtual {
+            reopen(id)
+            return
+        }
         guard let open = group.openFiles[id], case .terminal(let file) = open.kind,
             let terminal = group.terminals[file.terminal],
             let number = number(form, file: file, terminal: terminal)
@@ -56,9 +62,14 @@ struct TerminalTable: Sendable {
         let path = form == .controllingByName ? KernelString("/dev/\(terminal.devicePath)") : file.node.path
         files.append(TerminalImage.node(id: node, path: path, mode: owner?.mode, file: open))
         files.append(TerminalImage.file(id: id.rawValue, information: number, node: node, file: open))
-        if file.node.isDeleted, form == .console || form == .virtual {
-            ghosts.append(FileTable.Ghost(entry: node, node: file.node))
-        }
+        if file.node.isDeleted, form == .console { ghosts.append(FileTable.Ghost(entry: node, node: file.node)) }
+    }
+
+    private mutating func reopen(_ id: FileID) {
+        guard let open = group.openFiles[id], case .terminal(let file) = open.kind else { return }
+        files.append(TerminalImage.reopened(id: id.rawValue, file: open, path: file.node.path))
+        reopened.insert(id)
+        if file.node.isDeleted { ghosts.append(FileTable.Ghost(entry: id.rawValue, node: file.node)) }
     }
 
     private func owner(_ form: TerminalAssessor.Form, file: TerminalFile, terminal: Terminal) -> TerminalNode? {

@@ -9,8 +9,8 @@ final class PseudoTerminals {
     /// Numbers that somebody else has in the new system.
     private let taken: Set<Int>
 
-    /// NR_UNIX98_PTY_RESERVE and more: what CRIU takes.
-    private static let limit = 1000
+    /// More would leave too few of the 1024 descriptors that a service may have; CRIU then fails where a number is not the next one.
+    private static let limit = 512
 
     init(for groups: [RecoveryManifest.Group]) {
         let wanted = Set(groups.flatMap(\.pseudoTerminals)).filter { 0...Self.limit ~= $0 }
