@@ -110,6 +110,8 @@ int xpr_pipe(int *ends) { return pipe2(ends, O_CLOEXEC); }
 
 const char *xpr_entry_name(const struct dirent *entry) { return entry->d_name; }
 
+int xpr_netlink_socket(int protocol) { return socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol); }
+
 int xpr_set_affinity(pid_t thread, const uint64_t *mask, size_t bytes) {
     return (int)syscall(SYS_sched_setaffinity, thread, bytes, mask);
 }

@@ -34,12 +34,17 @@ struct FileAssessor: Sendable {
     private var senders: [UInt64: Set<KernelString?>] = [:]
     private let sharedMemory: [SharedMemoryID: SharedMemory]
     let terminals: TerminalAssessor
+    private let connections: TCPAssessor
 
     /// - Parameter held: the files that some descriptor of the group leads to.
     init(_ group: ProtectedGroup, held: Set<FileID>) {
         pipes = group.pipes
         sharedMemory = group.sharedMemory
         terminals = TerminalAssessor(group, held: held)
+        connections = TCPAssessor(
+            held.compactMap { id in
+                if case .inetSocket(let socket) = group.openFiles[id]?.kind { socket } else { nil }
+            })
         for id in held {
             guard let file = group.openFiles[id] else { continue }
             switch file.kind {
@@ -68,6 +73,7 @@ struct FileAssessor: Sendable {
         case .inotify(let instance): assess(instance)
         case .unixSocket(let socket): assess(socket)
         case .inetSocket(let socket): assess(socket)
+        case .netlinkSocket(let socket): socket.assessment
         case .terminal: terminals.assess(id)
         case .unsupported(let what): .refused(what)
         }
@@ -213,10 +219,13 @@ struct FileAssessor: Sendable {
     private func assess(_ socket: InetSocket) -> FileAssessment {
         let transport = socket.type == 1 ? "TCP" : socket.type == 2 ? "UDP" : "raw"
         if socket.options.hasUnsavedFilter { return .refused("a \(transport) socket with a filter that is no classic BPF") }
-        if socket.type == 3 { return .refused("a raw socket") }
+        // IPPROTO_TCP; CRIU makes no others.
+        if socket.type == 1, socket.transport != 6 { return .refused("a stream socket of protocol \(socket.transport)") }
         if socket.sourceAddress.count != (socket.family == 10 ? 16 : 4) {
             return .refused("a \(transport) socket that could not be read")
         }
+        if connection(of: socket) != nil { return .full }
+        if let losses = socket.losses { return .degraded("a \(transport) socket: " + losses) }
         switch socket.state {
         case .closed: return socket.queuedItems > 0 ? .degraded("\(socket.queuedItems) received datagrams are lost") : .full
         case .listening:
@@ -226,8 +235,35 @@ struct FileAssessor: Sendable {
             if socket.type != 1 {
                 return socket.queuedItems > 0 ? .degraded("\(socket.queuedItems) received datagrams are lost") : .full
             }
-            return .degraded("a TCP connection to port \(socket.destinationPort) is cut")
-        case .other(let state): return .degraded("a TCP connection (\(state)) is cut")
+            return cut(socket, "a TCP connection to port \(socket.destinationPort)")
+        case .other(let state): return cut(socket, "a TCP connection to port \(socket.destinationPort) (\(state))")
         }
+    }
+
+    private func cut(_ socket: InetSocket, _ what: String) -> FileAssessment {
+        .degraded("\(what) is cut" + (connections.concern(socket).map { ", for \($0)" } ?? ""))
+    }
+
+    /// The connection of a socket when it goes on.
+    func connection(of socket: InetSocket) -> TCPConnection? {
+        connections.concern(socket) == nil ? socket.connection : nil
+    }
+}
+
+extension InetSocket {
+    /// What CRIU does not save of a socket, in words.
+    fileprivate var losses: String? {
+        var losses: [String] = []
+        if isCorked { losses.append("a datagram that was being put together (UDP_CORK) is lost") }
+        if hasMemberships { losses.append("it is no longer in its multicast groups") }
+        if raw?.hasChecksum == true { losses.append("its checksums (IPV6_CHECKSUM) are no longer made") }
+        // CRIU connects a socket whose peer has a port.
+        if type != 1, state == .established, destinationPort == 0 { losses.append("it is no longer connected") }
+        if type == 3, raw == nil { losses.append("its options could not be read") }
+        if options.pendingError != 0 { losses.append("error \(options.pendingError) is no longer reported") }
+        if options.locksFilter { losses.append("its filter is no longer locked") }
+        if losses.isEmpty { return nil }
+        if queuedItems > 0 { losses.append("\(queuedItems) received packets are lost") }
+        return losses.joined(separator: ", ")
     }
 }

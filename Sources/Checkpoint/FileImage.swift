@@ -14,6 +14,7 @@ enum FileImage {
         case inotify = 8
         case signalfd = 9
         case terminal = 11
+        case netlinkSocket = 13
         case timerfd = 17
         case memfd = 18
     }

@@ -12,6 +12,8 @@ struct FileTable: Sendable {
     private(set) var ghosts: [Ghost] = []
     private(set) var types: [UInt32: FileImage.EntryType] = [:]
     private(set) var queues: [(socket: UnixSocket, receiver: UInt32)] = []
+    /// TCP connections that go on, with their sockets.
+    private(set) var connections: [(file: FileID, socket: InetSocket, connection: TCPConnection)] = []
     /// Judgement of each file that is held or mapped.
     private(set) var assessments: [FileID: FileAssessment] = [:]
 
@@ -150,7 +152,11 @@ struct FileTable: Sendable {
                 for index in receiver.receiveQueue.indices { receiver.receiveQueue[index].files = [] }
             }
             queues.append((receiver, raw))
-        case .inetSocket(let socket): append(id, .inetSocket, SocketImage.inet(id: raw, socket: socket, file: file))
+        case .inetSocket(let socket):
+            let connection = assessor.connection(of: socket)
+            append(id, .inetSocket, SocketImage.inet(id: raw, socket: socket, connection: connection, file: file))
+            if let connection { connections.append((id, socket, connection)) }
+        case .netlinkSocket(let socket): append(id, .netlinkSocket, SocketImage.netlink(id: raw, socket: socket, file: file))
         case .terminal: terminalFiles.append(id)
         case .unsupported: break
         }

@@ -66,6 +66,9 @@ public enum GroupCheckpoint {
             },
             images: nil, rootPID: plan.tree.root?.pid ?? 0)
         record.pseudoTerminals = plan.files.terminals?.numbersNeeded ?? []
+        record.connections = plan.files.connections.map {
+            RecoveryManifest.Connection(source: $0.socket.sourcePort, destination: $0.socket.destinationPort)
+        }
         record.processes = plan.processes.map { process in
             let table = process.process.descriptorTable.flatMap { plan.group.descriptorTables[$0] }
             let sockets = table?.descriptors.filter { isSocket(plan.group.openFiles[$0.file]) }.count ?? 0
@@ -86,7 +89,7 @@ public enum GroupCheckpoint {
 
     private static func isSocket(_ file: OpenFile?) -> Bool {
         switch file?.kind {
-        case .unixSocket, .inetSocket: true
+        case .unixSocket, .inetSocket, .netlinkSocket: true
         default: false
         }
     }

@@ -23,9 +23,11 @@ struct GroupPlan: Sendable {
             if let executable = space.executable { files.addMapped(executable) }
             for mapping in space.mappings { if let file = mapping.kind.file { files.addMapped(file) } }
         }
+        let calls = CallsOnStreams(connections: Set(files.connections.map(\.file)))
         processes = tree.ordered.map { process in
             var plan = ProcessPlan(process, in: group)
             plan.obstacles += Self.fileObstacles(of: process, in: group, files: files)
+            plan.obstacles += calls.obstacles(of: process, in: group)
             if let obstacle = files.terminalObstacle(of: process) { plan.obstacles.append(obstacle) }
             plan.obstacles += (group.obstacles + tree.obstacles).filter { $0.pid == process.pid }
             return plan

@@ -46,6 +46,8 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
                     entry.flag(4, true)
                     entry.unsigned(5, CgroupImage.rootSet)
                     entry.unsigned(6, UInt32(0))
+                    // NETWORK_LOCK_NFTABLES: the agent makes the table that CRIU removes when all sockets are there.
+                    entry.unsigned(11, UInt32(1))
                 }
             ])
         try directory.finish()
@@ -220,6 +222,14 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
     private mutating func writeQueues() throws(CheckpointError) {
         try writePipes(.pipeData, "pipes-data", type: .pipe)
         try writePipes(.fifoData, "fifo-data", type: .fifo)
+        for (_, socket, connection) in plan.files.connections {
+            let inode = UInt32(truncatingIfNeeded: socket.inode)
+            var image = try ImageWriter(.tcpStream, name: "tcp-stream-" + String(inode, radix: 16), in: directory)
+            try image.append(SocketImage.stream(connection))
+            try image.append(payload: connection.receiveQueue)
+            try image.append(payload: connection.sendQueue)
+            bytes &+= try image.finish()
+        }
         guard plan.files.queues.contains(where: { !$0.socket.receiveQueue.isEmpty }) else { return }
         var image = try ImageWriter(.socketQueues, name: "sk-queues", in: directory)
         for (socket, receiver) in plan.files.queues {

@@ -22,6 +22,7 @@ enum ImageKind: UInt32, Sendable, CaseIterable {
     case seccomp = 0x6441_3049
     case terminalInformation = 0x5945_3036
     case terminalData = 0x5941_3026
+    case tcpStream = 0x5146_5506
 
     /// IMG_COMMON_MAGIC, before the kind's own number in all files but the inventory.
     static let commonMagic: UInt32 = 0x5456_4319

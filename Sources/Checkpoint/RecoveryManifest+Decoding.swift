@@ -80,6 +80,11 @@ extension RecoveryManifest.Group {
                 threads: try node.list("threads") { (node) throws(ManifestError) in try RecoveryManifest.ThreadAttributes(node)
                 })
         }
+        connections = try node.list("connections") { (node) throws(ManifestError) in
+            RecoveryManifest.Connection(
+                source: try node.integer("source", in: 1...UInt16.max),
+                destination: try node.integer("destination", in: 1...UInt16.max))
+        }
         guard images == nil || rootPID >= 2 else {
             throw ManifestError(place: node.place + ".root_pid", problem: "is no process id")
         }

@@ -35,6 +35,8 @@ extension RecoveryManifest.Group {
             "reasons": .array(reasons.map(JSONValue.string)), "images": JSONValue(images), "root_pid": JSONValue(rootPID),
             "pseudo_terminals": .array(pseudoTerminals.map { JSONValue($0) }),
             "processes": .array(processes.map(\.json)), "bytes": JSONValue(bytes), "pages": JSONValue(pages),
+            "connections": .array(
+                connections.map { ["source": JSONValue($0.source), "destination": JSONValue($0.destination)] }),
         ]
     }
 }

@@ -75,6 +75,8 @@ public struct RecoveryManifest: Sendable, Equatable {
         /// Size of all its images.
         public var bytes: UInt64
         public var pages: UInt64
+        /// TCP connections that go on, which nobody may hear of before they are there again.
+        public var connections: [Connection] = []
 
         public init(name: String, cgroup: String, verdict: Verdict, reasons: [String], images: String?, rootPID: Int32) {
             self.name = name
@@ -87,6 +89,17 @@ public struct RecoveryManifest: Sendable, Equatable {
             self.processes = []
             self.bytes = 0
             self.pages = 0
+        }
+    }
+
+    /// The ports of a TCP connection.
+    public struct Connection: Sendable, Equatable {
+        public var source: UInt16
+        public var destination: UInt16
+
+        public init(source: UInt16, destination: UInt16) {
+            self.source = source
+            self.destination = destination
         }
     }
 

@@ -55,12 +55,15 @@ enum SocketImage {
         return address.isAbstract || name.count >= UnixSocket.Address.nameLimit ? name : name + [0]
     }
 
-    /// A TCP connection is written as a socket that lost it (state close, no ports).
-    static func inet(id: UInt32, socket: InetSocket, file: OpenFile) -> ProtobufMessage {
+    /// - Parameter connection: of a TCP socket whose connection goes on; without it the socket is written as one that lost it (state
+    ///   close, no ports).
+    static func inet(id: UInt32, socket: InetSocket, connection: TCPConnection?, file: OpenFile) -> ProtobufMessage {
         let isDatagram = socket.type != 1
-        let keepsPeer = isDatagram && socket.state == .established
-        let state: State = socket.state == .listening ? .listen : keepsPeer ? .established : .close
-        let isBound = socket.state == .listening || socket.state == .closed || isDatagram
+        let keepsPeer = connection != nil || isDatagram && socket.state == .established
+        let state =
+            connection?.state
+            ?? (socket.state == .listening ? State.listen : keepsPeer ? State.established : State.close).rawValue
+        let isBound = connection != nil || socket.state == .listening || socket.state == .closed || isDatagram
         let wordCount = socket.family == 10 ? 4 : 1
         func words(_ address: [UInt8], when isKept: Bool) -> [UInt32] {
             let bytes = LittleEndianBytes(isKept ? address : [])
@@ -74,23 +77,58 @@ enum SocketImage {
                 entry.unsigned(3, socket.family)
                 entry.unsigned(4, socket.type)
                 entry.unsigned(5, socket.transport)
-                entry.unsigned(6, state.rawValue)
+                entry.unsigned(6, state)
                 entry.unsigned(7, UInt32(isBound ? socket.sourcePort : 0))
                 entry.unsigned(8, UInt32(keepsPeer ? socket.destinationPort : 0))
                 entry.unsigned(9, FileImage.reopenFlags(file.flags))
-                entry.unsigned(10, state == .listen ? socket.backlog : 0)
+                entry.unsigned(10, state == State.listen.rawValue ? socket.backlog : 0)
                 entry.repeated(11, words(socket.sourceAddress, when: isBound))
                 entry.repeated(12, words(socket.destinationAddress, when: keepsPeer))
                 entry.message(13, FileImage.fileOwner(file.owner))
                 entry.message(14, options(socket.options))
                 if socket.family == 10 { entry.flag(15, socket.isIPv6Only) }
-                entry.message(16) { $0.flag(1, socket.isFreeBind) }
-                if socket.shutdown != [], isDatagram { entry.unsigned(19, socket.shutdown.rawValue) }
+                entry.message(16) { own in
+                    guard let raw = socket.raw else { return own.flag(1, socket.isFreeBind) }
+                    own.message(4) { options in
+                        if raw.hasOwnHeader { options.flag(1, true) }
+                        if raw.isNeverReassembled { options.flag(2, true) }
+                        options.repeated(4, raw.filter)
+                    }
+                }
+                if socket.shutdown != [], isDatagram || isBound { entry.unsigned(19, socket.shutdown.rawValue) }
             })
     }
 
+    /// `tcp_stream_entry` of images/tcp-stream.proto; the bytes of both queues come after it.
+    static func stream(_ connection: TCPConnection) -> ProtobufMessage {
+        // TCPI_OPT_TIMESTAMPS, TCPI_OPT_SACK, TCPI_OPT_WSCALE (include/uapi/linux/tcp.h)
+        var options: UInt32 = 0
+        if connection.usesTimestamps { options |= 1 }
+        if connection.usesSelectiveAcknowledgments { options |= 2 }
+        if connection.usesWindowScales { options |= 4 }
+        return ProtobufMessage { entry in
+            entry.unsigned(1, UInt32(clamping: connection.receiveQueue.count))
+            entry.unsigned(2, connection.receiveNext)
+            entry.unsigned(3, UInt32(clamping: connection.sendQueue.count))
+            entry.unsigned(4, connection.writeNext)
+            entry.unsigned(5, options)
+            entry.unsigned(6, connection.usesWindowScales ? connection.sendWindowScale : 0)
+            entry.unsigned(7, connection.maximumSegmentSize)
+            if connection.usesWindowScales { entry.unsigned(8, connection.receiveWindowScale) }
+            if connection.usesTimestamps { entry.unsigned(9, connection.timestamp) }
+            if connection.isCorked { entry.flag(10, true) }
+            if connection.isNoDelay { entry.flag(11, true) }
+            entry.unsigned(12, UInt32(clamping: connection.unsentBytes))
+            entry.unsigned(13, connection.window.sendUpdate)
+            entry.unsigned(14, connection.window.send)
+            entry.unsigned(15, connection.window.largest)
+            entry.unsigned(16, connection.window.receive)
+            entry.unsigned(17, connection.window.receiveUpdate)
+        }
+    }
+
     /// `sk_opts_entry`.
-    private static func options(_ options: SocketOptions) -> ProtobufMessage {
+    static func options(_ options: SocketOptions) -> ProtobufMessage {
         ProtobufMessage { entry in
             entry.unsigned(1, options.sendBuffer)
             entry.unsigned(2, options.receiveBuffer)

@@ -112,6 +112,8 @@ public struct InterruptedCall: Sendable, Hashable {
     public var transferredBytes: UInt64?
     /// The thread was current on the CPU that panicked: its call must not be made again.
     public var causedPanic: Bool
+    /// It waited for something, and so had left the CPU of its own will in the middle of the call.
+    public var isAsleep = false
 
     public init(
         remainingNanoseconds: UInt64? = nil, restartFunction: RestartFunction? = nil, transferredBytes: UInt64? = nil,

@@ -15,6 +15,7 @@ public struct OpenFile: Sendable {
         case inotify(Inotify)
         case unixSocket(UnixSocket)
         case inetSocket(InetSocket)
+        case netlinkSocket(NetlinkSocket)
         case terminal(TerminalFile)
         /// What cannot be brought back, in words: "inotify", "established TCP connection to 10.0.0.1:80".
         case unsupported(String)

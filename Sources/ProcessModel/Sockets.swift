@@ -166,7 +166,7 @@ public struct UnixSocket: Sendable, Hashable {
     }
 }
 
-/// A TCP or UDP socket (`struct inet_sock`) that is not connected, or a connected UDP one.
+/// A TCP, UDP or raw socket (`struct inet_sock`).
 public struct InetSocket: Sendable, Hashable {
     public enum State: Sendable, Hashable {
         /// Bound or not (TCP_CLOSE).
@@ -200,6 +200,30 @@ public struct InetSocket: Sendable, Hashable {
     /// Datagrams to be received, or connections to be accepted, which are lost.
     public var queuedItems: UInt32
     public var options: SocketOptions
+    /// Of a TCP socket that has or had a peer.
+    public var connection: TCPConnection?
+    /// A datagram is being put together, or would be (UDP_CORK).
+    public var isCorked = false
+    /// It has joined multicast groups.
+    public var hasMemberships = false
+    /// Of a raw socket.
+    public var raw: RawOptions?
+    /// Why there is no ``connection`` though the socket had one, in words.
+    public var connectionObstacle: String?
+
+    /// `struct raw_sock`, `struct raw6_sock`.
+    public struct RawOptions: Sendable, Hashable {
+        /// IP_HDRINCL, IPV6_HDRINCL.
+        public var hasOwnHeader = false
+        /// IP_NODEFRAG.
+        public var isNeverReassembled = false
+        /// ICMP_FILTER or ICMPV6_FILTER of a socket of that protocol, one or eight words.
+        public var filter: [UInt32] = []
+        /// IPV6_CHECKSUM is set, which is not saved.
+        public var hasChecksum = false
+
+        public init() {}
+    }
 
     public init(family: UInt32, type: UInt32, transport: UInt32, state: State, inode: UInt64) {
         self.family = family

@@ -60,11 +60,12 @@ struct GroupQueue {
         guard group.hasImages else {
             return .failure(NotStarted(group: result(group, .skipped, reasons.isEmpty ? ["nothing was saved of it"] : reasons)))
         }
-        let restore = GroupRestore(group: group, directory: "\(directory)/\(group.name)")
+        var restore = GroupRestore(group: group, directory: "\(directory)/\(group.name)")
         let begin = monotonicSeconds()
         do throws(AgentError) {
             try terminals.release(group)
-            return .success(Active(index: index, restore: restore, program: try restore.start(), begin: begin))
+            let program = try restore.start()
+            return .success(Active(index: index, restore: restore, program: program, begin: begin))
         } catch {
             return .failure(NotStarted(group: result(group, .failed, [error.description])))
         }
@@ -75,7 +76,8 @@ struct GroupQueue {
         do throws(AgentError) {
             try active.restore.finish(active.program)
             let moment = unixSeconds()
-            let reasons = reasons(of: group) + active.restore.completeThreads()
+            let reasons =
+                reasons(of: group) + [active.restore.connectionProblem].compactMap { $0 } + active.restore.completeThreads()
             return result(group, .restored, reasons, monotonicSeconds() - active.begin, restoredAt: moment)
         } catch {
             return result(group, .failed, [error.description], monotonicSeconds() - active.begin)

@@ -8,6 +8,8 @@ struct GroupRestore {
     let directory: String
     /// How long CRIU may take before it and what it has made are killed.
     var timeoutSeconds: Double = 120
+    /// Why the group's TCP connections are cut.
+    private(set) var connectionProblem: String?
 
     /// Modules that CRIU needs to see the sockets of the system; `criu check` fails without them.
     static let kernelModules = [
@@ -19,25 +21,41 @@ struct GroupRestore {
     private var log: String { directory + "/restore.log" }
 
     /// Starts CRIU in the group's new cgroup. Fails with the reason when the group cannot be there beside what runs now.
-    func start() throws(AgentError) -> RunningProgram {
+    mutating func start() throws(AgentError) -> RunningProgram {
         let cgroup = try ControlGroup(group.name)
         guard !cgroup.isPopulated else {
             throw AgentError(description: "its cgroup \(cgroup.directory) already has processes")
         }
         if let taken = takenPID() { throw AgentError(description: taken) }
         try cgroup.create()
+        lockConnections()
         let program = ChildProgram(
             arguments: [
                 "criu", "restore", "--images-dir", directory + "/images", "--restore-detached",
                 // The agent has made the cgroup, and CRIU's children inherit it from CRIU.
-                "--manage-cgroups=ignore", "--file-locks", "--log-file", log, "-v3",
+                "--manage-cgroups=ignore", "--file-locks", connectionProblem == nil ? "--tcp-established" : "--tcp-close",
+                "--log-file", log, "-v3",
             ], output: directory + "/restore.out", cgroup: cgroup)
         return try program.start(timeoutSeconds: timeoutSeconds)
     }
 
+    /// Without a lock the kernel would cut some of the connections itself, and in the middle of what CRIU does.
+    private mutating func lockConnections() {
+        guard !group.connections.isEmpty else { return }
+        do throws(AgentError) {
+            try connectionLock.lock(group.connections)
+        } catch {
+            connectionLock.unlock()
+            connectionProblem = "\(group.connections.count) ends of TCP connections are cut: \(error)"
+        }
+    }
+
+    private var connectionLock: ConnectionLock { ConnectionLock(rootPID: group.rootPID) }
+
     /// Takes the result of CRIU's end. Fails with the reason, and then leaves no process of the group behind.
     func finish(_ running: RunningProgram) throws(AgentError) {
         let cgroup = try ControlGroup(group.name)
+        defer { if !group.connections.isEmpty { connectionLock.unlock() } }
         do throws(AgentError) {
             let status = try running.finish()
             guard status == 0 else { throw AgentError(description: reason(status: status)) }

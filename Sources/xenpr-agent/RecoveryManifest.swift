@@ -24,6 +24,13 @@ struct RecoveryManifest {
         /// Numbers N of the /dev/pts/N that it had both ends of, or the master.
         let pseudoTerminals: [Int]
         let processes: [Process]
+        let connections: [Connection]
+    }
+
+    /// The ports of a TCP connection that goes on.
+    struct Connection {
+        let source: UInt16
+        let destination: UInt16
     }
 
     struct Process {
@@ -116,6 +123,12 @@ extension RecoveryManifest.Group {
         rootPID = Int32(clamping: json["root_pid"]?.integerValue ?? 0)
         pseudoTerminals = (json["pseudo_terminals"]?.arrayValue ?? []).compactMap {
             $0.integerValue.flatMap { Int(exactly: $0) }
+        }
+        connections = (json["connections"]?.arrayValue ?? []).compactMap { value in
+            guard let source = value["source"]?.integerValue.flatMap({ UInt16(exactly: $0) }),
+                let destination = value["destination"]?.integerValue.flatMap({ UInt16(exactly: $0) })
+            else { return nil }
+            return RecoveryManifest.Connection(source: source, destination: destination)
         }
         processes = (json["processes"]?.arrayValue ?? []).compactMap { value in
             guard let pid = value["pid"]?.integerValue.flatMap({ Int32(exactly: $0) }), pid > 0 else { return nil }

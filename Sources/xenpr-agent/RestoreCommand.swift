@@ -70,8 +70,8 @@ struct RestoreCommand {
         } catch {
             printError("warning: \(error)")
         }
-        let addresses = NonlocalBinding()
-        defer { addresses.end() }
+        let settings = NetworkSettings()
+        defer { settings.end() }
         _ = try? ChildProgram(arguments: ["modprobe", "-abq"] + GroupRestore.kernelModules).run(timeoutSeconds: 30)
         keepTemporaryFiles()
         let results = GroupQueue(groups: manifest.groups, directory: directory + "/groups").run()
@@ -94,14 +94,22 @@ struct RestoreCommand {
     }
 }
 
-/// While it lasts, sockets may be bound to addresses that the system does not have yet (`ip_nonlocal_bind`): groups come back
-/// before the network does.
-private struct NonlocalBinding {
+/// How the kernel's network is set while groups come back.
+private struct NetworkSettings {
     private let before: [(path: String, value: String)]
 
     init() {
-        before = ["/proc/sys/net/ipv4/ip_nonlocal_bind", "/proc/sys/net/ipv6/ip_nonlocal_bind"].compactMap { path in
-            guard let value = readText(path), (try? writeControlFile(path, "1")) != nil else { return nil }
+        // Sockets may be bound to addresses that the system does not have yet: groups come back before the network does.
+        var settings = ["/proc/sys/net/ipv4/ip_nonlocal_bind", "/proc/sys/net/ipv6/ip_nonlocal_bind"].map { ($0, "1") }
+        // What was in the queues of connections has to fit again, though in smaller pieces, which take more memory: tcp_mem is
+        // three numbers of pages.
+        let memory = "/proc/sys/net/ipv4/tcp_mem"
+        let pages = (readText(memory) ?? "").split(whereSeparator: \.isWhitespace).compactMap { Int64($0) }
+        if pages.count == 3 {
+            settings.append((memory, pages.map { String(min($0, Int64(Int32.max)) * 16) }.joined(separator: " ")))
+        }
+        before = settings.compactMap { path, new in
+            guard let value = readText(path), (try? writeControlFile(path, new)) != nil else { return nil }
             return (path, value)
         }
     }

@@ -47,6 +47,9 @@ int xpr_open_beneath(int directory, const char *path, uint64_t flags, uint64_t m
 /// A netlink socket that receives the kernel's device events (NETLINK_KOBJECT_UEVENT).
 int xpr_device_events(void);
 
+/// A netlink socket of a protocol (NETLINK_*).
+int xpr_netlink_socket(int protocol);
+
 /// sched_setaffinity(2) with a mask of `bytes` bytes.
 int xpr_set_affinity(pid_t thread, const uint64_t *mask, size_t bytes);
 

@@ -22,6 +22,7 @@ extension OpenFile {
         case .unixSocket: "unix"
         case .inetSocket(let socket):
             (socket.transport == 6 ? "tcp" : socket.transport == 17 ? "udp" : "inet") + (socket.family == 10 ? "6" : "")
+        case .netlinkSocket: "netlink"
         case .terminal: "terminal"
         case .unsupported: "unsupported"
         }
@@ -48,6 +49,7 @@ extension OpenFile {
             return "watches " + instance.watches.map { $0.path.map { "\($0)" } ?? "inode \($0.inode)" }.joined(separator: ", ")
         case .unixSocket(let socket): return socket.summary
         case .inetSocket(let socket): return socket.summary
+        case .netlinkSocket(let socket): return "protocol \(socket.transport), port \(socket.port)"
         case .terminal(let terminal):
             return "\(terminal.node.path)" + (terminal.isHungUp ? ", hung up" : "")
         case .unsupported(let words): return words

@@ -5,6 +5,7 @@ import ProcessModel
 extension FileReader {
     private static let tcp: UInt32 = 6
     private static let udp: UInt32 = 17
+    private static let udpLite: UInt32 = 136
     private static let rawType: UInt32 = 3
 
     func inetSocket(at sock: VirtualAddress, socket: VirtualAddress, family: UInt32) throws(MemoryFault) -> InetSocket {
@@ -39,8 +40,36 @@ extension FileReader {
         if inet.transport == Self.udp, let length = fields.inet.readerQueueLength {
             inet.queuedItems = inet.queuedItems &+ (try kernel.uint32(length, of: sock))
         }
-        if inet.transport == Self.tcp, inet.type != Self.rawType { try readKeepAlive(of: sock, into: &inet.options) }
+        if inet.type == 2, inet.transport == Self.udp || inet.transport == Self.udpLite {
+            inet.isCorked = try isCorked(sock)
+        }
+        inet.hasMemberships = try hasMemberships(sock)
+        if inet.type == Self.rawType { inet.raw = try layout.sockets.raw?.options(of: sock, socket: inet, kernel) }
+        if inet.transport == Self.tcp, inet.type != Self.rawType {
+            try readKeepAlive(of: sock, into: &inet.options)
+            if state != .listening, inet.destinationPort != 0 {
+                readConnection(of: sock, state: UInt32(truncatingIfNeeded: rawState), into: &inet)
+            }
+        }
         return inet
+    }
+
+    /// Whether a datagram is being put together from several writes (UDP_CORK, MSG_MORE).
+    private func isCorked(_ sock: VirtualAddress) throws(MemoryFault) -> Bool {
+        let fields = layout.sockets.inet
+        if let pending = fields.udpPending, try kernel.value(pending, of: sock) != 0 { return true }
+        if let cork = fields.udpCork { return try kernel.value(cork, of: sock) != 0 }
+        guard let flags = fields.udpFlags, fields.udpCorkBit < 64 else { return false }
+        return try kernel.value(flags, of: sock) >> fields.udpCorkBit & 1 == 1
+    }
+
+    private func hasMemberships(_ sock: VirtualAddress) throws(MemoryFault) -> Bool {
+        let fields = layout.sockets.inet
+        if let list = fields.memberships, try !kernel.pointer(list, of: sock).isNull { return true }
+        guard let inet6 = fields.inet6, let list = fields.memberships6 else { return false }
+        let part = try kernel.pointer(inet6, of: sock)
+        guard !part.isNull else { return false }
+        return try !kernel.pointer(list, of: part).isNull
     }
 
     private func readAddresses(of sock: VirtualAddress, into inet: inout InetSocket) throws(MemoryFault) {

@@ -5,14 +5,14 @@ import ProcessModel
 extension FileReader {
     /// The most bytes believed of one queue; a socket's buffer is bounded by `net.core.wmem_max`, some 200 KB unless raised.
     static let queueLimit = 64 << 20
-    private static let bufferLimit = 1 << 16
+    static let socketBufferLimit = 1 << 16
 
     /// The buffers on a `struct sk_buff_head`, oldest first.
     func buffers(onQueue queue: VirtualAddress) throws(MemoryFault) -> [VirtualAddress] {
         // A queue and its buffers begin with the same two pointers as a list_head.
         var buffers: [VirtualAddress] = []
         let link = layout.sockets.buffer.next
-        if let fault = kernel.forEach(onList: queue, link: link, limit: Self.bufferLimit, { buffers.append($0) }) {
+        if let fault = kernel.forEach(onList: queue, link: link, limit: Self.socketBufferLimit, { buffers.append($0) }) {
             throw fault
         }
         return buffers
@@ -64,7 +64,7 @@ extension FileReader {
     }
 
     /// All bytes of a buffer: its linear part, its page fragments, and the buffers on its fragment list (skb_copy_bits).
-    private func contents(ofBuffer buffer: VirtualAddress, depth: Int) throws(MemoryFault) -> [UInt8] {
+    func contents(ofBuffer buffer: VirtualAddress, depth: Int) throws(MemoryFault) -> [UInt8] {
         let fields = layout.sockets.buffer
         let length = Int(try kernel.uint32(fields.length, of: buffer))
         let paged = Int(try kernel.uint32(fields.pagedLength, of: buffer))
@@ -89,7 +89,9 @@ extension FileReader {
         var pieces = 0
         while !next.isNull, bytes.count < length {
             pieces += 1
-            guard pieces <= Self.bufferLimit else { throw MemoryFault(.damaged("fragment list without an end"), at: shared) }
+            guard pieces <= Self.socketBufferLimit else {
+                throw MemoryFault(.damaged("fragment list without an end"), at: shared)
+            }
             let piece = try contents(ofBuffer: next, depth: depth + 1)
             guard !piece.isEmpty else { throw MemoryFault(.damaged("empty socket buffer on a fragment list"), at: next) }
             bytes += piece

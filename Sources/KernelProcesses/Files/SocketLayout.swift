@@ -27,6 +27,11 @@ struct SocketLayout: Sendable {
     let options: SocketOptionLayout
     let unix: UnixSocketLayout
     let inet: InetSocketLayout
+    /// nil: this kernel's connections are unlike those that are known.
+    let tcp: TCPLayout?
+    /// nil: they are unlike those that are known.
+    let raw: RawSocketLayout?
+    let netlink: NetlinkSocketLayout?
     let buffer: SocketBufferLayout
     let devices: NetworkDeviceLayout?
 
@@ -56,6 +61,9 @@ struct SocketLayout: Sendable {
         options = try SocketOptionLayout(types)
         unix = try UnixSocketLayout(types)
         inet = try InetSocketLayout(types)
+        tcp = try? TCPLayout(types)
+        raw = try? RawSocketLayout(types)
+        netlink = try? NetlinkSocketLayout(types)
         buffer = try SocketBufferLayout(types)
         devices = NetworkDeviceLayout(types)
     }
@@ -181,6 +189,14 @@ struct InetSocketLayout: Sendable {
     let readerQueueLength: Field?
     /// Data that is corked and not yet sent.
     let udpPending: Field?
+    /// UDP_CORK: a member of its own up to Linux 6.5, then a bit of `udp_flags` (commit 81b36803ac13).
+    let udpCork: Field?
+    let udpFlags: Field?
+    let udpCorkBit: UInt64
+    /// The multicast groups that were joined (IP_ADD_MEMBERSHIP, IPV6_ADD_MEMBERSHIP).
+    let memberships: Field?
+    let inet6: Field?
+    let memberships6: Field?
 
     init(_ types: TypeTable) throws(KernelError) {
         let sock = try types.structure("sock")
@@ -202,6 +218,12 @@ struct InetSocketLayout: Sendable {
         let udp = try types.structure("udp_sock")
         readerQueueLength = udp.optional("reader_queue.qlen")
         udpPending = udp.optional("pending")
+        udpCork = udp.optional("corkflag")
+        udpFlags = udp.optional("udp_flags")
+        udpCorkBit = UInt64(clamping: types.enumerator("UDP_FLAGS_CORK") ?? 0)
+        memberships = inet.optional("mc_list")
+        inet6 = inet.optional("pinet6")
+        memberships6 = (try? types.structure("ipv6_pinfo"))?.optional("ipv6_mc_list")
     }
 }
 

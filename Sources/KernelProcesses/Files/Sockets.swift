@@ -6,6 +6,7 @@ extension FileReader {
     private static let unixFamily: UInt32 = 1
     private static let inetFamily: UInt32 = 2
     private static let inet6Family: UInt32 = 10
+    private static let netlinkFamily: UInt32 = 16
 
     /// The socket at `address` (`struct socket *`), on which `file` is open.
     mutating func socket(at address: VirtualAddress, file: FileID) throws(MemoryFault) -> OpenFile.Kind {
@@ -16,8 +17,12 @@ extension FileReader {
         switch family {
         case Self.unixFamily: return .unixSocket(try unixSocket(at: sock, socket: address, file: file))
         case Self.inetFamily, Self.inet6Family: return .inetSocket(try inetSocket(at: sock, socket: address, family: family))
-        default: return .unsupported(Self.name(ofFamily: family))
+        case Self.netlinkFamily:
+            guard let netlink = try netlinkSocket(at: sock, socket: address) else { break }
+            return .netlinkSocket(netlink)
+        default: break
         }
+        return .unsupported(Self.name(ofFamily: family))
     }
 
     private static func name(ofFamily family: UInt32) -> String {

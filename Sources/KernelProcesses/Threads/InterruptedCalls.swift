@@ -10,6 +10,9 @@ extension DeadKernel {
     {
         var call = InterruptedCall()
         call.causedPanic = task == panickedTask
+        // TASK_RUNNING is 0. A task sets its state before it looks a last time and leaves the CPU.
+        let isOnCPU = try cpuNumber(of: task) != nil
+        call.isAsleep = try reader.value(layout.task.state, of: task) != 0 && !isOnCPU
         // -ERESTART_RESTARTBLOCK, or restart_syscall itself.
         if registers.ax == UInt64(bitPattern: -516) || registers.origAX == 219 {
             call.restartFunction = try restartFunction(of: task)
