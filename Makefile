@@ -74,7 +74,7 @@ install:
 	[ -e $(DESTDIR)/etc/xenpr/xenprd.toml ] || install -D -m 644 Support/xenprd.toml $(DESTDIR)/etc/xenpr/xenprd.toml
 	install -D -m 644 /boot/vmlinuz-$(KERNEL) $(DESTDIR)/usr/lib/xenpr/minor-vmlinuz
 	Support/make-initrd --init .build-static/release/xenpr-minor --modules /lib/modules/$(KERNEL) \
-		--module xen-privcmd --module xen-blkfront --module crc32c_generic --module ext4 \
+		--module xen-privcmd --module xen-blkfront --optional crc32c_generic --module ext4 \
 		--out $(DESTDIR)/usr/lib/xenpr/minor-initrd
 
 # The part of each protected guest; the two files can also be copied there.

@@ -25,7 +25,7 @@ enum XenPayload {
         let minor = "\(path).minor"
         defer { try? manager.removeItem(atPath: minor) }
         try await Tool.require("strip", ["-o", minor, programs.minor])
-        let modules = ["xen-privcmd", "xen-blkfront", "crc32c_generic", "ext4"].flatMap { ["--module", $0] }
+        let modules = ["xen-privcmd", "xen-blkfront", "ext4"].flatMap { ["--module", $0] } + ["--optional", "crc32c_generic"]
         try await Tool.require(
             "\(programs.repository)/Support/make-initrd",
             ["--init", minor, "--modules", hostKernel.modules, "--out", "\(tree)/minor-initrd"] + modules)
