@@ -16,7 +16,7 @@ CASES ?= Tests/Cases
 REPORT ?=
 ON ?= xen
 
-.PHONY: demo test cases faults zdtm bench table build packages lint unit install install-agent clean
+.PHONY: demo test cases faults zdtm bench table matrix build packages lint unit install install-agent clean
 
 demo: build
 	$(LAB) run --on xen Tests/Cases
@@ -39,6 +39,13 @@ bench: build
 
 cases: build
 	$(LAB) run --on $(ON) $(if $(REPORT),--report $(REPORT)) $(CASES)
+
+# The cases on the kernels of other Debian suites, each with the CRIU of its time, and docs/support.md from what came of it.
+GUESTS = bullseye bookworm bookworm-cloud bookworm-backports trixie sid
+matrix: build
+	for guest in $(GUESTS); do \
+		$(LAB) run --on qemu --guest $$guest --report .build/support-$$guest.json Tests/Cases; done; \
+	$(LAB) support --to docs/support.md $(GUESTS:%=.build/support-%.json)
 
 # The README's table of what comes back.
 table: build

@@ -11,6 +11,7 @@ actor QEMUMachine: LabMachine {
     /// Where disks and logs of this run are.
     private let directory: String
     private let progress: Progress
+    private let memoryMebibytes: Int
     private var qemu: QEMUProcess?
     private var boots = 0
     private var crashedAt = ContinuousClock.now
@@ -19,11 +20,14 @@ actor QEMUMachine: LabMachine {
     private var disk: String { "\(directory)/main.qcow2" }
     private var recoveryVolume: String { "\(directory)/recovery.ext4" }
 
-    init(image: MainImage, programs: Programs, directory: String, sockets: String, progress: Progress) {
+    init(
+        image: MainImage, programs: Programs, directory: String, sockets: String, progress: Progress, memoryMebibytes: Int = 768
+    ) {
         self.image = image
         self.programs = programs
         self.directory = directory
         self.progress = progress
+        self.memoryMebibytes = memoryMebibytes
         main = SSHShell(
             place: "main", address: LabNetwork.main, key: image.key.privateFile, controlSocket: "\(sockets)/main")
     }
@@ -149,7 +153,7 @@ actor QEMUMachine: LabMachine {
         let kvm = await HostProcessor.startsKVMGuests()
         var arguments = [
             "-accel", kvm ? "kvm" : "tcg,thread=multi", "-cpu", kvm ? "host" : "EPYC-Milan", "-smp", "2",
-            "-m", "768", "-display", "none", "-no-reboot", "-no-user-config", "-nodefaults",
+            "-m", "\(memoryMebibytes)", "-display", "none", "-no-reboot", "-no-user-config", "-nodefaults",
             "-serial", "file:\(directory)/main-\(boots).serial.log",
             "-device", "vmcoreinfo", "-device", "pvpanic-pci", "-device", "i6300esb", "-action", "panic=pause,watchdog=pause",
             "-kernel", image.kernel.image, "-initrd", image.initramfs,

@@ -51,8 +51,10 @@ struct LabSetting: Sendable {
     }
 
     /// QEMU alone, with its logs and disks in `directory`.
-    func qemuMachine(in directory: String) -> QEMUMachine {
-        QEMUMachine(image: image, programs: programs, directory: directory, sockets: sockets, progress: progress)
+    func qemuMachine(in directory: String, memoryMebibytes: Int = 768) -> QEMUMachine {
+        QEMUMachine(
+            image: image, programs: programs, directory: directory, sockets: sockets, progress: progress,
+            memoryMebibytes: memoryMebibytes)
     }
 
     /// Removes all but the logs, unless everything is to be kept.

@@ -19,6 +19,9 @@ struct Zdtm: AsyncParsableCommand {
     @Argument(help: "Only these programs; all when none is named.")
     var only: [String] = []
 
+    /// Some of the programs map more than half a gigabyte and touch all of it; the page cache of the others must not have to give way.
+    private static let memoryMebibytes = 2048
+
     func validate() throws {
         guard (1...500).contains(atOnce) else { throw ValidationError("--at-once must be from 1 to 500") }
     }
@@ -54,7 +57,8 @@ struct Zdtm: AsyncParsableCommand {
             let definition = try await ZdtmCase.write(program, from: source, to: "\(part)/programs")
             runners.append(CaseRunner(definition, directory: part))
         }
-        let machine: any LabMachine = on == .xen ? try setting.xenMachine(in: part) : setting.qemuMachine(in: part)
+        let machine: any LabMachine =
+            on == .xen ? try setting.xenMachine(in: part) : setting.qemuMachine(in: part, memoryMebibytes: Self.memoryMebibytes)
         let run = LabRun(
             machine: machine, runners: runners, trigger: .sysrq, salvager: .minor,
             report: LabReport(on: on.rawValue, salvage: "minor", logs: part), progress: setting.progress)
