@@ -30,7 +30,7 @@ test: lint unit build
 faults: build
 	$(LAB) faults $(if $(REPORT),--report $(REPORT))
 
-# CRIU's own tests through a crash: ZDTM is test/zdtm/static of a checkout of CRIU in which make has been run.
+# CRIU's own test programs through a crash; ZDTM is a directory of them, already built.
 zdtm: build
 	$(LAB) zdtm --on $(ON) $(if $(REPORT),--report $(REPORT)) $(ZDTM)
 
