@@ -55,6 +55,12 @@ int xpr_sync_filesystem(int descriptor)
     return syncfs(descriptor);
 }
 
+int xpr_bypass_page_cache(int descriptor)
+{
+    int flags = fcntl(descriptor, F_GETFL);
+    return flags < 0 ? flags : fcntl(descriptor, F_SETFL, flags | O_DIRECT);
+}
+
 int xpr_is_first_process(void)
 {
     return getpid() == 1;

@@ -2,8 +2,6 @@ import GuestMemory
 import ProcessModel
 
 /// Writes the pages of one memory object: `pagemap-N.img` and `pages-N.img`.
-///
-/// Pages go from the lent frames to the file by writev. Only pages that a patch changes, and those that exist in no frame, pass through memory of ours.
 struct PagesWriter: ~Copyable {
     /// What was written.
     struct Totals: Sendable {
@@ -12,7 +10,7 @@ struct PagesWriter: ~Copyable {
     }
 
     private var map: ImageWriter
-    private var pages: OutputFile
+    private var pages: PagesFile
     private var totals = Totals()
     /// A run not yet in the map, for neighbours to join.
     private var open: (address: UInt64, count: UInt64)?
@@ -22,7 +20,7 @@ struct PagesWriter: ~Copyable {
     private static let present: UInt32 = 4
 
     init(mapName: String, pagesNumber: UInt32, in directory: OutputDirectory) throws(CheckpointError) {
-        let pages = try OutputFile(creating: "pages-\(pagesNumber).img", in: directory)
+        let pages = try PagesFile(creating: "pages-\(pagesNumber).img", in: directory)
         var map = try ImageWriter(.pageMap, name: mapName, in: directory)
         try map.append(ProtobufMessage { $0.unsigned(1, pagesNumber) })
         self.map = map
@@ -54,7 +52,12 @@ struct PagesWriter: ~Copyable {
     /// Appends pages whose bytes are ours: `bytes` is a multiple of the page size.
     mutating func append(_ bytes: [UInt8], at address: VirtualAddress) throws(CheckpointError) {
         try note(address.rawValue, UInt64(bytes.count) / Self.pageSize)
-        try pages.append(bytes)
+        var failure: CheckpointError?
+        // The pointer is used only while the closure runs.
+        unsafe bytes.withUnsafeBytes { bytes in
+            do throws(CheckpointError) { try unsafe pages.append(bytes) } catch { failure = error }
+        }
+        if let failure { throw failure }
     }
 
     /// Appends the pages of `runs`, lent by the supply.
@@ -85,7 +88,7 @@ struct PagesWriter: ~Copyable {
                     guard unsafe pieces.reduce(0, { $0 + $1.count }) == expected else {
                         throw .pages("the memory source lent another number of bytes than was asked for")
                     }
-                    try unsafe pages.append(pieces: pieces)
+                    for index in unsafe pieces.indices { try unsafe pages.append(pieces[index]) }
                 } catch {
                     failure = error
                 }

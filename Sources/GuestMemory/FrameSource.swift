@@ -1,7 +1,7 @@
 /// A provider of a guest's physical memory: a domain mapped through Xen, or a dump file.
 ///
 /// Two ways of access, for two needs: `read` copies a few bytes, for the walk over kernel objects; `withFrames` lends
-/// whole frames where they are, for page contents, which are never copied on their way to the recovery volume.
+/// whole frames where they are, for page contents.
 public protocol FrameSource: AnyObject {
     /// One past the highest frame that may exist. Frames below it can still be missing.
     var frameLimit: FrameNumber { get }

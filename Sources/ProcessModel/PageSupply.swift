@@ -37,7 +37,7 @@ public struct PageSupplyError: Error, Sendable, Hashable, CustomStringConvertibl
     }
 }
 
-/// Where the checkpoint gets page contents from. Nothing is copied: the supply lends the mapped frames, and the writer hands them to the kernel.
+/// Where the checkpoint gets page contents from. The supply lends the mapped frames; the writer copies them once, to where the disk takes them from.
 public protocol PageSupply: ~Copyable {
     /// Calls `body` with the pages of an object in ascending order of their addresses, in batches of at most a few thousand pages. Stops when
     /// `body` returns false.

@@ -6,7 +6,7 @@ import GuestMemory
 ///
 /// Works in the control domain for every domain, and in a minor for its target. Object reads go through windows of 512
 /// frames that stay mapped, so that a walk costs one hypercall for every 2 MiB it touches; page contents are lent from a
-/// mapping of just the frames asked for, and never copied. Mappings are read-only.
+/// mapping of just the frames asked for. Mappings are read-only.
 @safe public final class DomainMemory: FrameSource {
     /// Frames in a window: one page of page table entries.
     private static let windowFrames = 512

@@ -19,6 +19,9 @@ int xpr_power_off(void);
 /// Writes everything of the file system that `descriptor` is on to its device (syncfs(2)).
 int xpr_sync_filesystem(int descriptor);
 
+/// Makes an open file go around the page cache (O_DIRECT of fcntl(2)); EINVAL on file systems that cannot.
+int xpr_bypass_page_cache(int descriptor);
+
 /// Whether this process is the first of its kernel or PID namespace.
 int xpr_is_first_process(void);
 

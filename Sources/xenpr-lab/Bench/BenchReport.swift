@@ -24,7 +24,9 @@ struct BenchReport: Encodable, Sendable {
     }
 
     let schema = "xenpr.bench/1"
-    /// Memory of the protected process.
+    /// Memory of the protected process whose dump is salvaged offline.
+    var offlineProcessBytes: Int
+    /// Memory of the protected process on Xen.
     var processBytes: Int
     /// A dump of a QEMU guest salvaged on the host, beside cp.
     var offline: Throughput?
@@ -42,7 +44,8 @@ struct BenchReport: Encodable, Sendable {
     var phases: [Phase] = []
 
     private enum CodingKeys: String, CodingKey {
-        case schema, processBytes, offline, volume, peakBytes, takeoverSeconds, downtimeSeconds, plainRebootSeconds, phases
+        case schema, offlineProcessBytes, processBytes, offline, volume, peakBytes, takeoverSeconds, downtimeSeconds,
+            plainRebootSeconds, phases
     }
 
     var json: String {
@@ -62,7 +65,7 @@ struct BenchReport: Encodable, Sendable {
             "\(what): \(mebibytes(throughput.bytes)) in \(number(throughput.salvageSeconds)) s, \(throughput.other) of as many "
                 + "bytes in \(number(throughput.otherSeconds)) s: \(number(throughput.ratio)) of its throughput (aim: 0.8 or more)"
         }
-        var lines = ["process: \(mebibytes(processBytes))"]
+        var lines = ["process: \(mebibytes(processBytes)) on Xen, \(mebibytes(offlineProcessBytes)) in the dump"]
         if let offline { lines.append(compared("offline salvage of a dump", offline)) }
         if let volume { lines.append(compared("salvage to the recovery volume on Xen", volume)) }
         if let peakBytes { lines.append("peak memory of the salvager: \(mebibytes(peakBytes)) (aim: under 64 MiB)") }
