@@ -10,25 +10,17 @@ public struct ReadGroup {
 }
 
 extension DeadKernel {
-    /// All protected groups: the cgroups below `/xenpr` that hold processes.
+    /// The protected groups, or those with these names: the cgroups below `/xenpr` that hold processes.
     ///
     /// A task that cannot be read becomes an obstacle of its group, and costs the other groups nothing.
-    public func groups() -> [ReadGroup] {
+    public func groups(named wanted: Set<String>? = nil) -> [ReadGroup] {
         let clocks: GuestClocks
         do throws(MemoryFault) { clocks = try self.clocks() } catch {
             gaps.append(Gap(object: "clocks", field: "tk_core", fault: error))
             clocks = GuestClocks(monotonicNanoseconds: 0, boottimeNanoseconds: 0, realtimeNanoseconds: 0)
         }
-        var members: [String: [TaskAddress]] = [:]
         let leaders = threadGroups()
-        for leader in leaders {
-            do throws(MemoryFault) {
-                let path = try cgroupPath(of: leader)
-                if let name = Self.groupName(ofCgroup: path) { members[name, default: []].append(leader) }
-            } catch {
-                gaps.append(Gap(object: describe(leader), field: "task_struct.cgroups", fault: error))
-            }
-        }
+        let members = members(of: leaders).filter { wanted?.contains($0.key) ?? true }
         var initNamespaces = Namespaces()
         if let initProcess = leaders.first(where: { (try? reader.int32(layout.task.pid, of: $0)) == 1 }) {
             initNamespaces = (try? namespaces(of: initProcess)) ?? initNamespaces
@@ -38,6 +30,23 @@ extension DeadKernel {
             for task in tasks { builder.add(task) }
             return builder.finish()
         }
+    }
+
+    /// The names of all protected groups.
+    public func groupNames() -> Set<String> { Set(members(of: threadGroups()).keys) }
+
+    /// The processes of each protected group.
+    private func members(of leaders: [TaskAddress]) -> [String: [TaskAddress]] {
+        var members: [String: [TaskAddress]] = [:]
+        for leader in leaders {
+            do throws(MemoryFault) {
+                let path = try cgroupPath(of: leader)
+                if let name = Self.groupName(ofCgroup: path) { members[name, default: []].append(leader) }
+            } catch {
+                gaps.append(Gap(object: describe(leader), field: "task_struct.cgroups", fault: error))
+            }
+        }
+        return members
     }
 
     /// A task in words: `task 812 (postgres)`.

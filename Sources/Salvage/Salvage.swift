@@ -12,12 +12,17 @@ public struct Salvage {
         public var salvager: RecoveryManifest.Salvager
         /// The mounted recovery volume, or any empty directory.
         public var volume: String
+        /// The groups that are saved; nil for all.
+        public var groups: Set<String>?
 
-        public init(id: String, guest: String, salvager: RecoveryManifest.Salvager, volume: String) {
+        public init(
+            id: String, guest: String, salvager: RecoveryManifest.Salvager, volume: String, groups: Set<String>? = nil
+        ) {
             self.id = id
             self.guest = guest
             self.salvager = salvager
             self.volume = volume
+            self.groups = groups
         }
     }
 
@@ -63,7 +68,7 @@ public struct Salvage {
 
     private mutating func read() -> [ReadGroup] {
         let start = wallClock()
-        let groups = kernel.groups()
+        let groups = kernel.groups(named: request.groups)
         if let clocks = groups.first?.group.clocks {
             manifest.crashedAt = Double(clocks.realtimeNanoseconds) / 1e9
         } else if let clocks = try? kernel.clocks() {

@@ -19,10 +19,19 @@ struct SalvageCommand: AsyncParsableCommand {
     @Option(help: "The directory to write to.") var to: String
     @Option(help: "A name for this recovery; made from the time when not given.") var id: String?
     @Option(help: "The guest's name, for the manifest.") var guest: String = "guest"
+    @Option(name: .customLong("group"), help: "A group that is saved; may be given several times. All when not given.")
+    var groups: [String] = []
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
         let kernel = try source.open()
+        if !groups.isEmpty {
+            let names = kernel.groupNames()
+            if let missing = groups.first(where: { !names.contains($0) }) {
+                throw CommandFailure(
+                    "no group \(missing) in \(source.source); its groups: \(names.sorted().joined(separator: ", "))")
+            }
+        }
         guard !FileManager.default.fileExists(atPath: to + "/recovery.json") else {
             throw CommandFailure("cannot salvage to \(to): a recovery is there already; move it away first")
         }
@@ -32,7 +41,8 @@ struct SalvageCommand: AsyncParsableCommand {
             throw CommandFailure("cannot make directory \(to): \(error.localizedDescription)")
         }
         let request = Salvage.Request(
-            id: id ?? Self.newID(), guest: guest, salvager: source.isDomain ? .control : .offline, volume: to)
+            id: id ?? Self.newID(), guest: guest, salvager: source.isDomain ? .control : .offline, volume: to,
+            groups: groups.isEmpty ? nil : Set(groups))
         let manifest: RecoveryManifest
         do {
             manifest = try Salvage.run(kernel, request) { progress in

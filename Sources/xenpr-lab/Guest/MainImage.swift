@@ -44,7 +44,7 @@ struct MainImage: Sendable {
     private static let modules = [
         "unix_diag", "inet_diag", "tcp_diag", "udp_diag", "raw_diag", "netlink_diag", "af_packet_diag", "nfnetlink",
         "nf_tables",
-        "tun", "veth", "virtio_net", "xen-netfront", "qemu_fw_cfg", "pvpanic-pci",
+        "tun", "veth", "virtio_net", "xen-netfront", "qemu_fw_cfg", "pvpanic", "pvpanic-pci",
     ]
 
     private static func files(agent: AgentFiles, key: LabKey) -> [GuestFile] {

@@ -155,7 +155,9 @@ actor QEMUMachine: LabMachine {
             "-accel", kvm ? "kvm" : "tcg,thread=multi", "-cpu", kvm ? "host" : "EPYC-Milan", "-smp", "2",
             "-m", "\(memoryMebibytes)", "-display", "none", "-no-reboot", "-no-user-config", "-nodefaults",
             "-serial", "file:\(directory)/main-\(boots).serial.log",
-            "-device", "vmcoreinfo", "-device", "pvpanic-pci", "-device", "i6300esb", "-action", "panic=pause,watchdog=pause",
+            // Linux has a driver for the PCI form of pvpanic since 5.13, before that only for the ISA form.
+            "-device", "vmcoreinfo", "-device", "pvpanic-pci", "-device", "pvpanic",
+            "-device", "i6300esb", "-action", "panic=pause,watchdog=pause",
             "-kernel", image.kernel.image, "-initrd", image.initramfs,
             "-append", MainImage.commandLine(console: "ttyS0", root: "/dev/vda", address: LabNetwork.main),
             "-drive", "file=\(disk),if=virtio,format=qcow2,cache=unsafe",
