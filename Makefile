@@ -34,8 +34,10 @@ faults: build
 zdtm: build
 	$(LAB) zdtm --on $(ON) $(if $(REPORT),--report $(REPORT)) $(ZDTM)
 
+bench: PACKAGES += gnuplot-nox
 bench: build
 	$(LAB) bench $(if $(REPORT),--report $(REPORT))
+	$(LAB) scale --plot docs/scale.svg --report docs/scale.json
 
 cases: build
 	$(LAB) run --on $(ON) $(if $(REPORT),--report $(REPORT)) $(CASES)

@@ -27,6 +27,12 @@ pid_t xpr_fork(void) { return fork(); }
 
 int xpr_become_subreaper(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }
 
+int xpr_set_io_priority(int thread, int priority)
+{
+    // IOPRIO_WHO_PROCESS, which means a thread.
+    return (int)syscall(SYS_ioprio_set, 1, thread, priority);
+}
+
 int xpr_set_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
 
 int xpr_close_from(unsigned int first) {

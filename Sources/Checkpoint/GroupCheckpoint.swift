@@ -76,7 +76,9 @@ public enum GroupCheckpoint {
                 pid: process.process.pid, command: process.process.command.description, verdict: process.verdict,
                 reasons: process.obstacles.map(\.reason), memoryBytes: 0, files: (table?.descriptors.count ?? 0) - sockets,
                 sockets: sockets,
-                threads: process.process.threads.compactMap(attributes))
+                threads: process.process.threads.enumerated().compactMap { index, thread in
+                    attributes(thread, index == 0 ? process.process.addressSpace.flatMap { plan.group.addressSpaces[$0] } : nil)
+                })
         }
         if plan.verdict == .refused {
             let refused = plan.processes.filter { $0.verdict == .refused }.map { "\($0.process.pid) (\($0.process.command))" }
@@ -95,15 +97,21 @@ public enum GroupCheckpoint {
     }
 
     /// nil when the thread has only what every thread has.
-    private static func attributes(_ thread: DeadThread) -> RecoveryManifest.ThreadAttributes? {
+    ///
+    /// - Parameter space: the process's memory, for its leader.
+    private static func attributes(_ thread: DeadThread, _ space: AddressSpace?) -> RecoveryManifest.ThreadAttributes? {
         let limit = Int(clamping: thread.scheduling.possibleCPUs)
         let allowed = thread.scheduling.affinity.enumerated().flatMap { index, word in
             (0..<64).filter { word >> UInt64($0) & 1 == 1 }.map { 64 * index + $0 }
         }.filter { $0 < min(limit, 8192) }
-        let cpus = allowed.isEmpty || allowed.count == limit ? nil : allowed
+        var attributes = RecoveryManifest.ThreadAttributes(tid: thread.tid)
+        attributes.cpus = allowed.isEmpty || allowed.count == limit ? nil : allowed
         let slack = thread.scheduling.timerSlackNanoseconds
-        guard cpus != nil || slack != 50_000 else { return nil }
-        return RecoveryManifest.ThreadAttributes(
-            tid: thread.tid, cpus: cpus, timerSlackNanoseconds: slack == 50_000 ? nil : slack)
+        attributes.timerSlackNanoseconds = slack == 50_000 ? nil : slack
+        attributes.ioPriority = thread.scheduling.ioPriority == 0 ? nil : thread.scheduling.ioPriority
+        if let filter = space?.coredumpFilter, filter != AddressSpace.defaultCoredumpFilter {
+            attributes.coredumpFilter = filter
+        }
+        return attributes.isEmpty ? nil : attributes
     }
 }

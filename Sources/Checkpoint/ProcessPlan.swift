@@ -59,6 +59,10 @@ struct ProcessPlan: Sendable {
     }
 
     private mutating func checkProcess(_ group: ProtectedGroup) {
+        // CRIU saves it and does not set it (criu/cr-restore.c of 3.17 and 4.1).
+        if process.personality != 0 {
+            degrade("it had the personality 0x\(String(process.personality, radix: 16)), which CRIU does not set again")
+        }
         let own = process.namespaces
         let host = group.initNamespaces
         let spaces: [(String, UInt32, UInt32)] = [
@@ -91,6 +95,9 @@ struct ProcessPlan: Sendable {
         case .other(let mode): refuse("\(name) is in the unknown seccomp mode \(mode)")
         }
         if thread.credentials.noNewPrivileges { degrade("\(name) had no_new_privs, which CRIU before 4.0 does not set again") }
+        if thread.scheduling.hasMemoryPolicy {
+            degrade("\(name) had a NUMA memory policy (set_mempolicy), which CRIU does not set")
+        }
         guard let state = thread.floatingPoint, state.legacy.count == 512 else {
             refuse("the vector registers of \(name) could not be read")
             return
@@ -118,6 +125,13 @@ struct ProcessPlan: Sendable {
             case .systemVSharedMemory: refuse("System V shared memory at \(mapping.start)")
             default: break
             }
+            // Memory that may only be executed gets a key of the kernel's own, also when it is mapped again.
+            if mapping.protectionKey != 0, mapping.protection != 4 {
+                refuse("mapping at \(mapping.start): protection key \(mapping.protectionKey), which CRIU does not set")
+            }
+        }
+        if let mapping = space.mappings.first(where: \.hasMemoryPolicy) {
+            degrade("its memory from \(mapping.start) on had a NUMA policy (mbind), which CRIU does not set")
         }
     }
 

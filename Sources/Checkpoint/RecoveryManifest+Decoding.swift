@@ -93,10 +93,11 @@ extension RecoveryManifest.Group {
 
 extension RecoveryManifest.ThreadAttributes {
     fileprivate init(_ node: ManifestNode) throws(ManifestError) {
-        self.init(
-            tid: try node.integer("tid", in: 1...RecoveryManifest.pidLimit),
-            cpus: try node.optionalIntegers("cpus", in: 0...8191),
-            timerSlackNanoseconds: try node.optionalUnsigned("timer_slack_ns"))
+        self.init(tid: try node.integer("tid", in: 1...RecoveryManifest.pidLimit))
+        cpus = try node.optionalIntegers("cpus", in: 0...8191)
+        timerSlackNanoseconds = try node.optionalUnsigned("timer_slack_ns")
+        ioPriority = try node.optionalUnsigned("io_priority").map { UInt16(clamping: $0) }
+        coredumpFilter = try node.optionalUnsigned("coredump_filter").map { UInt32(clamping: $0) }
     }
 }
 

@@ -56,6 +56,8 @@ extension RecoveryManifest.ThreadAttributes {
         [
             "tid": JSONValue(tid), "cpus": cpus.map { .array($0.map { JSONValue($0) }) } ?? .null,
             "timer_slack_ns": timerSlackNanoseconds.map { JSONValue($0) } ?? .null,
+            "io_priority": ioPriority.map { JSONValue($0) } ?? .null,
+            "coredump_filter": coredumpFilter.map { JSONValue($0) } ?? .null,
         ]
     }
 }

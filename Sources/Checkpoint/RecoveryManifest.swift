@@ -137,12 +137,15 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var cpus: [Int]?
         /// nil: the default of 50 µs.
         public var timerSlackNanoseconds: UInt64?
+        /// As ioprio_set(2) takes it; nil: none was set.
+        public var ioPriority: UInt16?
+        /// What of the process's memory goes into a core dump, as /proc/PID/coredump_filter has it; nil: the default, or not the leader.
+        public var coredumpFilter: UInt32?
 
-        public init(tid: Int32, cpus: [Int]?, timerSlackNanoseconds: UInt64?) {
-            self.tid = tid
-            self.cpus = cpus
-            self.timerSlackNanoseconds = timerSlackNanoseconds
-        }
+        public init(tid: Int32) { self.tid = tid }
+
+        /// Whether there is nothing to set.
+        var isEmpty: Bool { self == Self(tid: tid) }
     }
 
     /// A file as the dead kernel's page cache had it.

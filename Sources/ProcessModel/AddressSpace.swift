@@ -19,6 +19,10 @@ public struct AddressSpace: Sendable {
     public var dumpable: Int32 = 1
     /// MMF_DISABLE_THP.
     public var transparentHugePagesDisabled = false
+    /// MMF_DUMP_*: which kinds of memory go into a core dump, as /proc/PID/coredump_filter has it.
+    public var coredumpFilter = AddressSpace.defaultCoredumpFilter
+    /// MMF_DUMP_FILTER_DEFAULT with CONFIG_CORE_DUMP_DEFAULT_ELF_HEADERS, as distributions have it.
+    public static let defaultCoredumpFilter: UInt32 = 0x33
     /// `mm->exe_file`, in the group's table of open files.
     public var executable: FileID?
     /// Ascending, not overlapping.
@@ -70,6 +74,10 @@ public struct Mapping: Sendable, Hashable {
     public var isNoReserve: Bool
     /// Bit n: MADV_n was given (MADV_HUGEPAGE 14, NOHUGEPAGE 15, DONTDUMP 16, MERGEABLE 12, DONTFORK 10, WIPEONFORK 18).
     public var adviceBits: UInt64
+    /// The protection key that pkey_mprotect(2) gave it; 0: none.
+    public var protectionKey: UInt8 = 0
+    /// `vma->vm_policy`: mbind(2) was called for it.
+    public var hasMemoryPolicy = false
 
     public init(
         start: VirtualAddress, end: VirtualAddress, offsetBytes: UInt64, protection: UInt32, kind: Kind,

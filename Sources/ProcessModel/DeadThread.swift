@@ -85,6 +85,10 @@ public struct Scheduling: Sendable, Hashable {
     public var possibleCPUs: UInt32 = 0
     /// `timer_slack_ns`.
     public var timerSlackNanoseconds: UInt64 = 50_000
+    /// `io_context->ioprio`: the class (IOPRIO_CLASS_*) in bits 13 to 15, the level below; 0: none set.
+    public var ioPriority: UInt16 = 0
+    /// `task->mempolicy`: set_mempolicy(2) was called.
+    public var hasMemoryPolicy = false
 
     public init() {}
 }

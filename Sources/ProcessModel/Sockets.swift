@@ -204,6 +204,8 @@ public struct InetSocket: Sendable, Hashable {
     public var connection: TCPConnection?
     /// A datagram is being put together, or would be (UDP_CORK).
     public var isCorked = false
+    /// Names of the options that it had and that CRIU does not save.
+    public var lostOptions: [String] = []
     /// It has joined multicast groups.
     public var hasMemberships = false
     /// Of a raw socket.

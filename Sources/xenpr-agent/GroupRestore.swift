@@ -71,7 +71,7 @@ struct GroupRestore {
         }
     }
 
-    /// Sets what CRIU does not: the CPUs that threads may run on, and the slack of their timers. Returns what could not be set.
+    /// Sets what CRIU does not (see `ThreadAttributes`). Returns what could not be set.
     func completeThreads() -> [String] {
         var problems: [String] = []
         for thread in group.processes.flatMap(\.threads) {
@@ -82,6 +82,14 @@ struct GroupRestore {
                 (try? writeControlFile("/proc/\(thread.tid)/timerslack_ns", String(slack))) == nil
             {
                 problems.append("the timers of thread \(thread.tid) have the default slack")
+            }
+            if let priority = thread.ioPriority, xpr_set_io_priority(thread.tid, priority) != 0 {
+                problems.append("thread \(thread.tid) has the default I/O priority: \(errorText(errno))")
+            }
+            if let filter = thread.coredumpFilter,
+                (try? writeControlFile("/proc/\(thread.tid)/coredump_filter", String(filter))) == nil
+            {
+                problems.append("process \(thread.tid) has the default core dump filter")
             }
         }
         return problems

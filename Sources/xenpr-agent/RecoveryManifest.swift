@@ -46,6 +46,9 @@ struct RecoveryManifest {
         /// Numbers of the CPUs that it may run on.
         let cpus: [Int]?
         let timerSlackNanoseconds: Int64?
+        /// As ioprio_set(2) takes it.
+        let ioPriority: Int32?
+        let coredumpFilter: Int64?
     }
 
     /// A file to be caught up; offsets, lengths and the size are in bytes.
@@ -146,6 +149,8 @@ extension RecoveryManifest.ThreadAttributes {
         self.tid = tid
         cpus = json["cpus"]?.arrayValue?.compactMap { $0.integerValue.flatMap { Int(exactly: $0) } }
         timerSlackNanoseconds = json["timer_slack_ns"]?.integerValue
+        ioPriority = json["io_priority"]?.integerValue.flatMap { Int32(exactly: $0) }
+        coredumpFilter = json["coredump_filter"]?.integerValue
     }
 }
 

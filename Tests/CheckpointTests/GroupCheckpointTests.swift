@@ -65,7 +65,11 @@ func names(in path: String) -> [String] {
         #expect(record.processes.map(\.pid) == [2000, 2001, 2003])
         #expect(
             record.processes[1].threads
-                == [2001, 2002].map { RecoveryManifest.ThreadAttributes(tid: $0, cpus: [0], timerSlackNanoseconds: nil) })
+                == [2001, 2002].map { tid in
+                    var attributes = RecoveryManifest.ThreadAttributes(tid: tid)
+                    attributes.cpus = [0]
+                    return attributes
+                })
         #expect(record.processes[1].sockets == 3)
         let images = "\(scratch.path)/groups/sample/images"
         let expected = [

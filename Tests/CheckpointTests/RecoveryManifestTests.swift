@@ -13,10 +13,15 @@ import Testing
         var group = RecoveryManifest.Group(
             name: "counter", cgroup: "/xenpr/counter", verdict: .degraded, reasons: ["x"], images: "groups/counter/images",
             rootPID: 2000)
+        var attributes = RecoveryManifest.ThreadAttributes(tid: 2000)
+        attributes.cpus = [0, 3]
+        attributes.timerSlackNanoseconds = 1
+        attributes.ioPriority = 2 << 13 | 6
+        attributes.coredumpFilter = 0x7f
         group.processes = [
             RecoveryManifest.Process(
                 pid: 2000, command: "keeper", verdict: .degraded, reasons: ["y"], memoryBytes: 4096, files: 3, sockets: 0,
-                threads: [RecoveryManifest.ThreadAttributes(tid: 2000, cpus: [0, 3], timerSlackNanoseconds: 1)])
+                threads: [attributes])
         ]
         manifest.groups = [group]
         manifest.files = [

@@ -17,6 +17,9 @@ int xpr_pipe(int *ends);
 /// Makes the caller the new parent of its orphaned descendants (PR_SET_CHILD_SUBREAPER).
 int xpr_become_subreaper(void);
 
+/// Sets a thread's I/O priority (ioprio_set(2)).
+int xpr_set_io_priority(int thread, int priority);
+
 /// Sets the name shown in /proc/PID/comm (PR_SET_NAME, at most 15 bytes).
 int xpr_set_name(const char *name);
 

@@ -45,7 +45,10 @@ extension FileReader {
         }
         inet.hasMemberships = try hasMemberships(sock)
         if inet.type == Self.rawType { inet.raw = try layout.sockets.raw?.options(of: sock, socket: inet, kernel) }
-        if inet.transport == Self.tcp, inet.type != Self.rawType {
+        let isTCP = inet.transport == Self.tcp && inet.type != Self.rawType
+        inet.lostOptions = try layout.sockets.inetOptions.lost(
+            of: sock, isTCP: isTCP, isConnected: state != .listening && inet.destinationPort != 0, kernel)
+        if isTCP {
             try readKeepAlive(of: sock, into: &inet.options)
             if state != .listening, inet.destinationPort != 0 {
                 readConnection(of: sock, state: UInt32(truncatingIfNeeded: rawState), into: &inet)

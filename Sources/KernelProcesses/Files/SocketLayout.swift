@@ -28,6 +28,7 @@ struct SocketLayout: Sendable {
     let unix: UnixSocketLayout
     let inet: InetSocketLayout
     /// nil: this kernel's connections are unlike those that are known.
+    let inetOptions: InetOptionLayout
     let tcp: TCPLayout?
     /// nil: they are unlike those that are known.
     let raw: RawSocketLayout?
@@ -61,6 +62,7 @@ struct SocketLayout: Sendable {
         options = try SocketOptionLayout(types)
         unix = try UnixSocketLayout(types)
         inet = try InetSocketLayout(types)
+        inetOptions = InetOptionLayout(types)
         tcp = try? TCPLayout(types)
         raw = try? RawSocketLayout(types)
         netlink = try? NetlinkSocketLayout(types)

@@ -15,6 +15,8 @@ struct AddressSpaceLayout: Sendable {
     let ioContexts: Field?
 
     let start, end, offset, areaFlags, operations, file, privateData, areaSpace: Field
+    /// With CONFIG_NUMA.
+    let areaPolicy: Field?
     let next: Field?
     let specialName: Field
     let maple: MapleTreeLayout?
@@ -54,6 +56,7 @@ struct AddressSpaceLayout: Sendable {
         file = try area.field("vm_file")
         privateData = try area.field("vm_private_data")
         areaSpace = try area.field("vm_mm")
+        areaPolicy = area.optional("vm_policy")
         next = area.optional("vm_next")
         specialName = try types.structure("vm_special_mapping").field("name")
         maple = types.has("maple_tree") && tree != nil ? try MapleTreeLayout(types) : nil
@@ -79,6 +82,8 @@ enum AreaFlags {
     static let noReserve: UInt64 = 0x20_0000
     static let hugeTLB: UInt64 = 0x40_0000
     static let mixedMap: UInt64 = 0x1000_0000
+    /// VM_PKEY_SHIFT; four bits from there.
+    static let protectionKeyShift: UInt64 = 32
 
     /// The flag that each MADV_* leaves behind.
     static let advice: [(flag: UInt64, advice: UInt64)] = [

@@ -40,6 +40,8 @@ extension DeadKernel {
         let flags = try reader.memory.integer(at: mm + fields.flags.offset, as: UInt64.self)
         space.dumpable = Int32(flags & 3)
         space.transparentHugePagesDisabled = flags >> 24 & 1 == 1
+        // MMF_DUMP_FILTER_SHIFT and MMF_DUMP_FILTER_BITS.
+        space.coredumpFilter = UInt32(flags >> 2 & 0x1ff)
         if let table = fields.ioContexts, try !reader.pointer(table, of: mm).isNull { space.asynchronousIOContexts = 1 }
         let executable = try reader.pointer(fields.executable, of: mm)
         if !executable.isNull { space.executable = files.file(at: executable) }
@@ -103,11 +105,14 @@ extension DeadKernel {
             }
         var advice: UInt64 = 0
         for entry in AreaFlags.advice where flags & entry.flag != 0 { advice |= 1 << entry.advice }
-        return Mapping(
+        var mapping = Mapping(
             start: start, end: end,
             offsetBytes: hasOffset ? try reader.value(fields.offset, of: area) &* 4096 : 0,
             protection: UInt32(flags & AreaFlags.protection), kind: kind, growsDown: flags & AreaFlags.growsDown != 0,
             isLocked: flags & AreaFlags.locked != 0, isNoReserve: flags & AreaFlags.noReserve != 0, adviceBits: advice)
+        mapping.protectionKey = UInt8(flags >> AreaFlags.protectionKeyShift & 0xf)
+        if let field = fields.areaPolicy { mapping.hasMemoryPolicy = try !reader.pointer(field, of: area).isNull }
+        return mapping
     }
 
     private func kind(

@@ -47,6 +47,10 @@ struct TaskLayout: Sendable {
     let realtimePriority: Field
     let affinity: Field
     let timerSlack: Field
+    let ioContext: Field?
+    let ioPriority: Field?
+    /// With CONFIG_NUMA.
+    let memoryPolicy: Field?
     let seccompMode: Field?
     let restartFunction: Field
     let restartRemainder: Field
@@ -118,6 +122,9 @@ struct TaskLayout: Sendable {
         realtimePriority = try task.field("rt_priority")
         affinity = try task.field("cpus_mask")
         timerSlack = try task.field("timer_slack_ns")
+        ioContext = task.optional("io_context")
+        ioPriority = (try? types.structure("io_context"))?.optional("ioprio")
+        memoryPolicy = task.optional("mempolicy")
         seccompMode = task.optional("seccomp.mode")
         restartFunction = try task.field("restart_block.fn")
         restartRemainder = try task.field("restart_block.nanosleep.rmtp")

@@ -54,6 +54,12 @@ extension DeadKernel {
         result.nice = try reader.int32(fields.staticPriority, of: task) &- 120
         result.realtimePriority = try reader.uint32(fields.realtimePriority, of: task)
         result.timerSlackNanoseconds = try reader.value(fields.timerSlack, of: task)
+        if let field = fields.ioContext, let priority = fields.ioPriority {
+            // Made when the thread first does block I/O or sets its priority.
+            let context = try reader.pointer(field, of: task)
+            if !context.isNull { result.ioPriority = UInt16(truncatingIfNeeded: try reader.value(priority, of: context)) }
+        }
+        if let field = fields.memoryPolicy { result.hasMemoryPolicy = try !reader.pointer(field, of: task).isNull }
         if let address = manifest.symbols.addresses["nr_cpu_ids"] {
             result.possibleCPUs = min(try reader.memory.integer(at: address), 8192)
             for word in 0..<(Int(result.possibleCPUs) + 63) / 64 where word * 8 < fields.affinity.size {

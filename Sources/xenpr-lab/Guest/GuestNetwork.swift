@@ -2,7 +2,9 @@
 enum GuestNetwork {
     static let script = """
         #!/bin/sh
-        # Gives the first network card the address of xenpr.address= on the kernel's command line.
+        # Loads the lab's modules and gives the first network card the address of xenpr.address= on the kernel's command line.
+        # Not by modules-load.d: systemd's program for that is in a package of its own since Debian 14.
+        modprobe -a $(cat /usr/lib/xenpr-lab/modules)
         for word in $(cat /proc/cmdline); do
             case $word in xenpr.address=*) address=${word#xenpr.address=} ;; esac
         done
@@ -22,7 +24,6 @@ enum GuestNetwork {
         [Unit]
         Description=Address of the XenPR lab's network
         DefaultDependencies=no
-        After=systemd-modules-load.service
         Before=network.target ssh.service
         Wants=network.target
 

@@ -53,7 +53,7 @@ struct MainImage: Sendable {
             GuestFile(path: "/etc/hosts", content: .text("127.0.0.1 localhost main\n::1 localhost\n")),
             GuestFile(path: "/etc/machine-id", content: .text("0a1b2c3d4e5f60718293a4b5c6d7e8f9\n")),
             GuestFile(path: "/etc/fstab", content: .text("")),
-            GuestFile(path: "/etc/modules-load.d/xenpr-lab.conf", content: .text(modules.joined(separator: "\n") + "\n")),
+            GuestFile(path: "/usr/lib/xenpr-lab/modules", content: .text(modules.joined(separator: " ") + "\n")),
             // A panic stays on the screen; a crash dump is what happens next, not a reboot.
             GuestFile(path: "/etc/sysctl.d/90-xenpr-lab.conf", content: .text("kernel.panic = 0\nkernel.sysrq = 1\n")),
             GuestFile(path: "/root/.ssh/authorized_keys", content: .text(key.publicText), mode: 0o600),

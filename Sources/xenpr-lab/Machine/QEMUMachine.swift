@@ -56,21 +56,27 @@ actor QEMUMachine: LabMachine {
     }
 
     func recover(by salvager: Salvager) async throws -> RecoveryRecord {
-        guard let qemu else { throw LabFailure("cannot recover main: it has not run") }
         var record = RecoveryRecord(crashedAt: crashDate, salvagedBy: "offline")
-        let dump = "\(directory)/dump.elf"
-        try await phase("crashed", in: &record) {
-            let registers = try await qemu.monitor("info registers -a", timeout: .seconds(30))
-            try registers.write(toFile: dump + ".registers", atomically: false, encoding: .utf8)
-            try await qemu.command(
-                "dump-guest-memory", arguments: "{\"paging\":false,\"protocol\":\"file:\(dump)\"}", timeout: .seconds(120))
-            await qemu.quit()
-        }
+        var dump = ""
+        try await phase("crashed", in: &record) { dump = try await self.dump() }
         try await phase("salvaging", in: &record) { try await self.salvage(dump) }
         record.recovery = try? String(contentsOfFile: "\(directory)/recovery/recovery.json", encoding: .utf8)
         try await phase("rebooting", in: &record) { try await self.start(volume: self.recoveryVolume) }
         record.report = try await main.run("xenpr-agent report --format json", timeout: .seconds(60)).output
         return record
+    }
+
+    /// Writes the memory and the registers of the dead guest to files, and ends it. Returns the path of the dump; that of the registers has
+    /// `.registers` behind it.
+    func dump() async throws -> String {
+        guard let qemu else { throw LabFailure("cannot dump main: it has not run") }
+        let dump = "\(directory)/dump.elf"
+        let registers = try await qemu.monitor("info registers -a", timeout: .seconds(30))
+        try registers.write(toFile: dump + ".registers", atomically: false, encoding: .utf8)
+        try await qemu.command(
+            "dump-guest-memory", arguments: "{\"paging\":false,\"protocol\":\"file:\(dump)\"}", timeout: .seconds(300))
+        await qemu.quit()
+        return dump
     }
 
     func shutdown() async {

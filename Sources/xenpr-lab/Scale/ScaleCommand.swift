@@ -1,0 +1,82 @@
+import ArgumentParser
+import Foundation
+
+struct Scale: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Measures how salvage grows with the processes, threads, descriptors, mappings and memory of a group.",
+        discussion:
+            "One guest with a group for each size is crashed in QEMU; then each group is salvaged alone out of the dump.")
+
+    @Option(help: "A file that gets the measurements as JSON.")
+    var report: String?
+    @Option(help: "A file that gets the plots as SVG; needs gnuplot.")
+    var plot: String?
+
+    /// The processes of all groups together have some 6 GiB.
+    private static let memoryMebibytes = 9216
+    private static let repetitions = 3
+
+    func run() async throws {
+        if plot != nil { _ = try await Tool.require("gnuplot", ["--version"]) }
+        let setting = try await LabSetting.enter(on: .qemu, packages: [], salvager: .minor)
+        defer { setting.leave(keep: false) }
+        let dump = try await crash(ScaleCase.all, setting)
+        var result = ScaleReport()
+        for item in ScaleCase.all {
+            result.points.append(try await salvage(item, out: dump, setting))
+            if let report { try result.json.write(toFile: report, atomically: true, encoding: .utf8) }
+        }
+        print(result.text)
+        if let plot {
+            let script = "\(setting.directory)/scale.gnuplot"
+            try result.plot(to: plot).write(toFile: script, atomically: true, encoding: .utf8)
+            try await Tool.require("gnuplot", [script])
+        }
+    }
+
+    /// The dump of a guest in which all these groups were alive.
+    private func crash(_ items: [ScaleCase], _ setting: LabSetting) async throws -> String {
+        let machine = setting.qemuMachine(in: setting.directory, memoryMebibytes: Self.memoryMebibytes)
+        do {
+            let runners = try items.map {
+                CaseRunner(try $0.write(to: "\(setting.directory)/scale"), directory: setting.directory)
+            }
+            for runner in runners { try await runner.build() }
+            setting.progress("booting main")
+            try await machine.boot()
+            setting.progress("starting \(runners.count) groups")
+            try await machine.main.copyIn(
+                "\(setting.directory)/\(CaseRunner.copies)", to: CaseRunner.places, timeout: .seconds(300))
+            let main = machine.main
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for runner in runners { group.addTask { try await runner.start(in: main) } }
+                try await group.waitForAll()
+            }
+            setting.progress("crashing main's kernel")
+            try await machine.crash(.sysrq)
+            let dump = try await machine.dump()
+            await machine.shutdown()
+            return dump
+        } catch {
+            await machine.shutdown()
+            throw error
+        }
+    }
+
+    private func salvage(_ item: ScaleCase, out dump: String, _ setting: LabSetting) async throws -> ScaleReport.Point {
+        let target = "\(setting.directory)/scale-target"
+        var point = ScaleReport.Point(thing: item.thing.rawValue, count: item.count, seconds: .infinity, peakBytes: 0, bytes: 0)
+        for _ in 0..<Self.repetitions {
+            let measured = try await Measurement.run(
+                setting.programs.xenpr,
+                ["salvage", dump, "--registers", dump + ".registers", "--group", item.name, "--to", target])
+            guard measured.status == 0 else { throw LabFailure("the group \(item.name) was refused") }
+            point.seconds = min(point.seconds, measured.seconds)
+            point.peakBytes = max(point.peakBytes, measured.peakBytes)
+            point.bytes = Int(try await Tool.require("du", ["-sb", target]).prefix { $0.isNumber }) ?? 0
+            try FileManager.default.removeItem(atPath: target)
+        }
+        setting.progress("\(item.name): \(String(format: "%.3f", point.seconds)) s")
+        return point
+    }
+}
