@@ -37,7 +37,9 @@ struct ScaleCase: Sendable {
             until [ -e ready ]; do sleep 0.1; done
 
             """
-        for (file, text) in [("scale.c", Self.program), ("build", build), ("start", start)] {
+        // Nothing is recovered, so there is nothing to check; but a case has a check.
+        let check = "#!/bin/sh\nexit 77\n"
+        for (file, text) in [("scale.c", Self.program), ("build", build), ("start", start), ("check", check)] {
             try text.write(toFile: "\(place)/\(file)", atomically: false, encoding: .utf8)
             try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: "\(place)/\(file)")
         }
