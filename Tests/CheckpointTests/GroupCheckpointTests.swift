@@ -66,7 +66,7 @@ func names(in path: String) -> [String] {
         #expect(
             record.processes[1].threads
                 == [2001, 2002].map { tid in
-                    var attributes = RecoveryManifest.ThreadAttributes(tid: tid)
+                    var attributes = RecoveryManifest.ThreadAttributes(tid: Int32(tid))
                     attributes.cpus = [0]
                     return attributes
                 })
