@@ -196,7 +196,7 @@ enum FileImage {
             entry.unsigned(2, memfd.uid)
             entry.unsigned(3, memfd.gid)
             entry.unsigned(4, memory.sizeBytes)
-            entry.unsigned(5, id.rawValue)
+            entry.unsigned(5, id.imageNumber)
             entry.unsigned(6, memfd.seals)
             entry.unsigned(7, UInt64(id.rawValue))
         }

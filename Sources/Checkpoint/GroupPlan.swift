@@ -5,14 +5,19 @@ import ProcessModel
 struct GroupPlan: Sendable {
     let group: ProtectedGroup
     let tree: ProcessTree
+    let namespaces: GroupNamespaces
     let processes: [ProcessPlan]
     private(set) var files: FileTable
     /// Of the group as a whole.
     let obstacles: [Obstacle]
 
-    init(_ group: ProtectedGroup) {
+    init(_ original: ProtectedGroup) {
+        let tree = ProcessTree(original.processes)
+        let namespaces = GroupNamespaces(original, root: tree.root)
+        self.namespaces = namespaces
+        let (group, foreignSegments) = namespaces.withForeignSegmentsAnonymous(original)
         self.group = group
-        let tree = ProcessTree(group.processes)
+        let found = group.obstacles + tree.obstacles + namespaces.obstacles + foreignSegments
         var descriptors: Set<FileID> = []
         for process in tree.ordered {
             guard let table = process.descriptorTable.flatMap({ group.descriptorTables[$0] }) else { continue }
@@ -25,17 +30,17 @@ struct GroupPlan: Sendable {
         }
         let calls = CallsOnStreams(connections: Set(files.connections.map(\.file)))
         processes = tree.ordered.map { process in
-            var plan = ProcessPlan(process, in: group)
+            var plan = ProcessPlan(process, in: group, namespaces)
             plan.obstacles += Self.fileObstacles(of: process, in: group, files: files)
             plan.obstacles += calls.obstacles(of: process, in: group)
             if let obstacle = files.terminalObstacle(of: process) { plan.obstacles.append(obstacle) }
-            plan.obstacles += (group.obstacles + tree.obstacles).filter { $0.pid == process.pid }
+            plan.obstacles += found.filter { $0.pid == process.pid }
             return plan
         }
         self.tree = tree
         self.files = files
         let known = Set(tree.ordered.map(\.pid))
-        obstacles = (group.obstacles + tree.obstacles).filter { $0.pid.map { !known.contains($0) } ?? true }
+        obstacles = found.filter { $0.pid.map { !known.contains($0) } ?? true }
     }
 
     var verdict: Verdict {

@@ -34,7 +34,8 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         try write(.processTree, "pstree", plan.tree.messages())
         try writeLocks()
         try write(.cgroups, "cgroup", [cgroups.message()])
-        try write(.timeNamespace, "timens-0", [Self.clocks(plan.group.clocks)])
+        try write(.timeNamespace, "timens-0", [NamespaceImage.clocks(plan.group.clocks, in: plan.namespaces.time)])
+        try writeNamespaces()
         try write(
             .inventory, "inventory",
             [
@@ -75,18 +76,6 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         if !terminals.data.isEmpty { try write(.terminalData, "tty-data", terminals.data) }
     }
 
-    /// `timens_entry` of images/timens.proto.
-    private static func clocks(_ clocks: GuestClocks) -> ProtobufMessage {
-        ProtobufMessage { entry in
-            for (field, nanoseconds) in [(UInt32(1), clocks.monotonicNanoseconds), (2, clocks.boottimeNanoseconds)] {
-                entry.message(field) { time in
-                    time.unsigned(1, nanoseconds / 1_000_000_000)
-                    time.unsigned(2, nanoseconds % 1_000_000_000)
-                }
-            }
-        }
-    }
-
     private mutating func write(_ plan: ProcessPlan, cgroupSet: UInt32, seccomp: SeccompImage, pages supply: inout Supply)
         throws(CheckpointError)
     {
@@ -100,7 +89,7 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
             let context = process.filesystemContext.flatMap({ self.plan.group.filesystemContexts[$0] }),
             let actions = process.signalActions.flatMap({ self.plan.group.signalActions[$0] })
         else { throw .model("process \(pid) names what its group does not have") }
-        let identifiers = KernelObjectIDs.message(of: process)
+        let identifiers = KernelObjectIDs.message(of: process, in: self.plan.namespaces)
         for (thread, restarted) in zip(process.threads, plan.threads) {
             let core = CoreImage(registers: restarted.registers, thread: thread, seccomp: seccomp.mode(of: thread))
             let message =
@@ -207,16 +196,52 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         }
         if !inodes.isEmpty { try write(.memfdInodes, "memfd", inodes) }
         for id in needed.sorted() {
-            guard let memory = plan.group.sharedMemory[id] else { throw .model("shared memory \(id) could not be read") }
-            var writer = try PagesWriter(mapName: "pagemap-shmem-\(id)", pagesNumber: pagesNumber(), in: directory)
-            let size = (memory.sizeBytes.addingReportingOverflow(4095).partialValue) & ~4095
-            var selector = PageSelector(ranges: size == 0 ? [] : [0..<size], stub: nil, patches: [])
-            var batches = BatchCursor(.sharedMemory(id))
-            while let runs = try batches.next(from: &supply) {
-                for segment in try selector.select(runs) { try Self.write(segment, to: &writer, supply: &supply) }
-            }
-            _ = try finish(writer)
+            try writeSharedMemory(id, name: "pagemap-shmem-\(id.imageNumber)", pages: &supply)
         }
+        for segment in plan.namespaces.ipc?.segments ?? [] {
+            try writeSharedMemory(segment.memory, name: "pagemap-shmem-\(segment.permissions.id)", pages: &supply)
+        }
+    }
+
+    private mutating func writeSharedMemory(_ id: SharedMemoryID, name: String, pages supply: inout Supply)
+        throws(CheckpointError)
+    {
+        guard let memory = plan.group.sharedMemory[id] else { throw .model("shared memory \(id) could not be read") }
+        var writer = try PagesWriter(mapName: name, pagesNumber: pagesNumber(), in: directory)
+        let size = (memory.sizeBytes.addingReportingOverflow(4095).partialValue) & ~4095
+        var selector = PageSelector(ranges: size == 0 ? [] : [0..<size], stub: nil, patches: [])
+        var batches = BatchCursor(.sharedMemory(id))
+        while let runs = try batches.next(from: &supply) {
+            for segment in try selector.select(runs) { try Self.write(segment, to: &writer, supply: &supply) }
+        }
+        _ = try finish(writer)
+    }
+
+    /// `utsns-N` and `ipcns-*-N`, N being what the tasks' `task_kobj_ids_entry` says.
+    private mutating func writeNamespaces() throws(CheckpointError) {
+        if let uts = plan.namespaces.uts {
+            try write(.utsNamespace, "utsns-\(KernelObjectIDs.ownUTS)", [NamespaceImage.uts(uts)])
+        }
+        guard let ipc = plan.namespaces.ipc else { return }
+        let number = KernelObjectIDs.ownIPC
+        try write(.ipcVariables, "ipcns-var-\(number)", [NamespaceImage.variables(ipc)])
+        try write(.ipcSegments, "ipcns-shm-\(number)", ipc.segments.map(NamespaceImage.segment))
+        var queues = try ImageWriter(.ipcMessages, name: "ipcns-msg-\(number)", in: directory)
+        for queue in ipc.messageQueues {
+            try queues.append(NamespaceImage.queue(queue))
+            for message in queue.messages {
+                try queues.append(NamespaceImage.message(message))
+                try queues.append(payload: NamespaceImage.padded(message.bytes))
+            }
+        }
+        bytes &+= try queues.finish()
+        var sets = try ImageWriter(.ipcSemaphores, name: "ipcns-sem-\(number)", in: directory)
+        for set in ipc.semaphoreSets {
+            try sets.append(NamespaceImage.set(set))
+            let values = set.values.flatMap { [UInt8(truncatingIfNeeded: $0), UInt8(truncatingIfNeeded: $0 >> 8)] }
+            try sets.append(payload: NamespaceImage.padded(values))
+        }
+        bytes &+= try sets.finish()
     }
 
     private mutating func writeQueues() throws(CheckpointError) {

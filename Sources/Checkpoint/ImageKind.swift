@@ -23,6 +23,11 @@ enum ImageKind: UInt32, Sendable, CaseIterable {
     case terminalInformation = 0x5945_3036
     case terminalData = 0x5941_3026
     case tcpStream = 0x5146_5506
+    case utsNamespace = 0x5447_3203
+    case ipcVariables = 0x5311_5007
+    case ipcSegments = 0x4628_3044
+    case ipcMessages = 0x5545_3737
+    case ipcSemaphores = 0x5957_3019
 
     /// IMG_COMMON_MAGIC, before the kind's own number in all files but the inventory.
     static let commonMagic: UInt32 = 0x5456_4319

@@ -4,22 +4,33 @@ import ProcessModel
 ///
 /// CRIU only compares these numbers. Namespaces must be those of the inventory's root, or it would make new ones.
 enum KernelObjectIDs {
+    /// pid, net, ipc, uts, mnt, user.
     private static let namespaces: [UInt32] = [1, 2, 3, 4, 5, 6]
+    /// Of a group's own namespaces.
+    static let ownIPC: UInt32 = 13
+    static let ownUTS: UInt32 = 14
     /// Above what a reader numbers.
     private static let outside: UInt32 = 0x7fff_0000
 
-    static func message(of process: DeadProcess) -> ProtobufMessage {
-        message(
+    static func message(of process: DeadProcess, in own: GroupNamespaces) -> ProtobufMessage {
+        var namespaces = namespaces
+        if own.ipc != nil { namespaces[2] = ownIPC }
+        if own.uts != nil { namespaces[3] = ownUTS }
+        return message(
+            namespaces,
             memory: process.addressSpace?.rawValue ?? outside, files: process.descriptorTable?.rawValue ?? outside,
             filesystem: process.filesystemContext?.rawValue ?? outside, signals: process.signalActions?.rawValue ?? outside)
     }
 
     /// The ids of CRIU's own process at the dump, which shares nothing with the group but the namespaces.
     static var root: ProtobufMessage {
-        message(memory: outside + 1, files: outside + 1, filesystem: outside + 1, signals: outside + 1)
+        message(
+            namespaces, memory: outside + 1, files: outside + 1, filesystem: outside + 1, signals: outside + 1)
     }
 
-    private static func message(memory: UInt32, files: UInt32, filesystem: UInt32, signals: UInt32) -> ProtobufMessage {
+    private static func message(
+        _ namespaces: [UInt32], memory: UInt32, files: UInt32, filesystem: UInt32, signals: UInt32
+    ) -> ProtobufMessage {
         ProtobufMessage { entry in
             entry.unsigned(1, memory)
             entry.unsigned(2, files)

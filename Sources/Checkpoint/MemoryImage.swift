@@ -12,6 +12,7 @@ enum MemoryImage {
         static let fileShared: UInt32 = 1 << 7
         static let anonymousShared: UInt32 = 1 << 8
         static let anonymousPrivate: UInt32 = 1 << 9
+        static let systemV: UInt32 = 1 << 10
         static let vvar: UInt32 = 1 << 12
         static let memfd: UInt32 = 1 << 14
     }
@@ -93,7 +94,12 @@ enum MemoryImage {
         case .sharedAnonymous(let memory):
             status |= Status.anonymousShared
             flags = MapFlag.shared | MapFlag.anonymous
-            object = UInt64(memory.rawValue)
+            object = UInt64(memory.imageNumber)
+        case .systemVSharedMemory(_, let id, _, let isWritable):
+            status |= Status.anonymousShared | Status.systemV
+            flags = MapFlag.shared | MapFlag.anonymous
+            object = UInt64(UInt32(bitPattern: id))
+            fileFlags = isWritable ? 2 : 0
         case .memfd(let file, let isPrivate):
             status |= Status.memfd | (isPrivate ? Status.filePrivate : Status.fileShared)
             flags = isPrivate ? MapFlag.isPrivate : MapFlag.shared
@@ -107,7 +113,7 @@ enum MemoryImage {
             flags = MapFlag.isPrivate | MapFlag.anonymous
             // MADV_DONTDUMP, as CRIU sees it on a live one.
             advice |= 1 << 16
-        case .kernelGate, .systemVSharedMemory, .unsupported: return nil
+        case .kernelGate, .unsupported: return nil
         }
         if mapping.growsDown { flags |= MapFlag.growsDown }
         if mapping.isLocked { flags |= MapFlag.locked }
@@ -132,4 +138,9 @@ enum MemoryImage {
         default: false
         }
     }
+}
+
+extension SharedMemoryID {
+    /// The number in the names of images, which System V shared memory is in by its id: those are no larger than Int32.max.
+    var imageNumber: UInt32 { rawValue | 0x8000_0000 }
 }

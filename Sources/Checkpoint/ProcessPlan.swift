@@ -12,7 +12,7 @@ struct ProcessPlan: Sendable {
 
     var verdict: Verdict { obstacles.map(\.verdict).max() ?? .full }
 
-    init(_ process: DeadProcess, in group: ProtectedGroup) {
+    init(_ process: DeadProcess, in group: ProtectedGroup, _ namespaces: GroupNamespaces) {
         self.process = process
         if case .zombie = process.state { return }
         checkReferences(group)
@@ -21,6 +21,7 @@ struct ProcessPlan: Sendable {
         if let concern = SeccompImage.concern(about: process) { degrade(concern) }
         guard let id = process.addressSpace, let space = group.addressSpaces[id] else { return }
         checkMemory(space)
+        if let ipc = namespaces.ipc, let concern = IPCAssessment.concern(about: space, in: ipc) { refuse(concern) }
         threads = process.threads.map(RestartedThread.init)
         for thread in threads { if let concern = thread.concern { degrade(concern) } }
         patches = threads.flatMap(\.patches)
@@ -66,9 +67,8 @@ struct ProcessPlan: Sendable {
         let own = process.namespaces
         let host = group.initNamespaces
         let spaces: [(String, UInt32, UInt32)] = [
-            ("pid", own.pid, host.pid), ("network", own.network, host.network), ("ipc", own.ipc, host.ipc),
-            ("uts", own.uts, host.uts),
-            ("mount", own.mount, host.mount), ("user", own.user, host.user), ("time", own.time, host.time),
+            ("pid", own.pid, host.pid), ("network", own.network, host.network), ("mount", own.mount, host.mount),
+            ("user", own.user, host.user),
         ]
         for (name, ownID, hostID) in spaces where ownID != hostID && ownID != 0 && hostID != 0 {
             refuse("it is in a \(name) namespace of its own")
@@ -122,7 +122,6 @@ struct ProcessPlan: Sendable {
             last = mapping.end.rawValue
             switch mapping.kind {
             case .unsupported(let what): refuse("mapping at \(mapping.start): \(what)")
-            case .systemVSharedMemory: refuse("System V shared memory at \(mapping.start)")
             default: break
             }
             // Memory that may only be executed gets a key of the kernel's own, also when it is mapped again.

@@ -104,7 +104,12 @@ struct RestartedThread: Sendable, Hashable {
             registers.origAX = .max
             return
         }
-        guard SystemCallNumber.restartable.contains(number) else {
+        if SystemCallNumber.systemVWaits.contains(number), !call.isAsleep, !wasInterrupted {
+            concern = "a System V semaphore or message call was at work; it is told of an interruption, but may have been done"
+            fail(Self.interrupted)
+            return
+        }
+        guard SystemCallNumber.restartable.contains(number) || SystemCallNumber.systemVWaits.contains(number) else {
             fail(Self.interrupted)
             return
         }
@@ -168,6 +173,7 @@ struct RestartedThread: Sendable, Hashable {
         case SystemCallNumber.epollWait, SystemCallNumber.epollPwait:
             return Int32(truncatingIfNeeded: registers.r10) > 0 ? .argument(.r10, milliseconds: true) : nil
         case SystemCallNumber.epollPwait2: return registers.r10 != 0 ? .argument(.r10, milliseconds: false) : nil
+        case SystemCallNumber.semtimedop: return registers.r10 != 0 ? .argument(.r10, milliseconds: false) : nil
         case SystemCallNumber.rtSigtimedwait: return registers.dx != 0 ? .argument(.dx, milliseconds: false) : nil
         case SystemCallNumber.select: return memory(registers.r8, fraction: 1_000_000)
         case SystemCallNumber.pselect6: return memory(registers.r8, fraction: 1_000_000_000)

@@ -7,15 +7,22 @@ enum SystemCallNumber {
     static let nanosleep: UInt64 = 35
     static let sendto: UInt64 = 44
     static let sendmsg: UInt64 = 46
+    static let semop: UInt64 = 65
+    static let msgsnd: UInt64 = 69
+    static let msgrcv: UInt64 = 70
     static let rtSigtimedwait: UInt64 = 128
     static let futex: UInt64 = 202
     static let restartSystemCall: UInt64 = 219
+    static let semtimedop: UInt64 = 220
     static let clockNanosleep: UInt64 = 230
     static let epollWait: UInt64 = 232
     static let pselect6: UInt64 = 270
     static let ppoll: UInt64 = 271
     static let epollPwait: UInt64 = 281
     static let epollPwait2: UInt64 = 441
+
+    /// Calls of System V IPC that have done nothing while they sleep, and all when they do not.
+    static let systemVWaits: Set<UInt64> = [semop, msgsnd, msgrcv, semtimedop]
 
     /// Calls that may be made again: they wait, and have changed nothing while they do, or making them twice is the same as making them once.
     ///

@@ -10,6 +10,7 @@ public struct KernelLayout: Sendable {
     let cgroup: CgroupLayout
     let credentials: CredentialsLayout
     let namespaces: NamespaceLayout
+    let ipc: IPCLayout?
     let registers: RegisterLayout
     let floatingPoint: FloatingPointLayout
     let timers: TimerLayout
@@ -31,6 +32,7 @@ public struct KernelLayout: Sendable {
         cgroup = try CgroupLayout(types)
         credentials = try CredentialsLayout(types)
         namespaces = try NamespaceLayout(types)
+        ipc = IPCLayout(types)
         registers = try RegisterLayout(types)
         floatingPoint = try FloatingPointLayout(types)
         timers = try TimerLayout(types)

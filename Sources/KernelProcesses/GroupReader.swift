@@ -123,6 +123,7 @@ struct GroupBuilder {
         process.cgroupPath = KernelString(bytes: try kernel.cgroupPath(of: leader))
         if case .zombie = state { return process }
         process.namespaces = try kernel.namespaces(of: leader)
+        readNamespaces(of: leader, process.namespaces)
         if let field = fields.loginUID {
             let value = try reader.uint32(field, of: leader)
             process.loginUID = value == .max ? nil : value

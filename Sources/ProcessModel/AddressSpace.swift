@@ -48,8 +48,8 @@ public struct Mapping: Sendable, Hashable {
         case sharedAnonymous(SharedMemoryID)
         /// A mapping of a memfd, shared or private; its open file gives flags and inode.
         case memfd(FileID, isPrivate: Bool)
-        /// System V shared memory.
-        case systemVSharedMemory(key: Int32, id: Int32)
+        /// System V shared memory: an attached segment of an IPC namespace, which is named by its inode number.
+        case systemVSharedMemory(SharedMemoryID, id: Int32, namespace: UInt32, isWritable: Bool)
         case vdso
         case vvar
         /// `vsyscall` and other areas of the kernel's that each process has and nobody saves.

@@ -26,6 +26,10 @@ public struct ProtectedGroup: Sendable {
     public var clocks: GuestClocks
     /// The namespaces of the guest's init process. A process whose namespaces differ from these is in a container.
     public var initNamespaces: Namespaces
+    /// The namespaces of its processes that are not those of the guest's init process, by inode number.
+    public var utsNamespaces: [UInt32: UTSNamespace]
+    public var ipcNamespaces: [UInt32: IPCNamespace]
+    public var timeNamespaces: [UInt32: TimeNamespace]
     /// What the reader of the dead kernel already knows cannot come back.
     public var obstacles: [Obstacle]
 
@@ -44,6 +48,9 @@ public struct ProtectedGroup: Sendable {
         self.fileLocks = []
         self.clocks = clocks
         self.initNamespaces = initNamespaces
+        self.utsNamespaces = [:]
+        self.ipcNamespaces = [:]
+        self.timeNamespaces = [:]
         self.obstacles = []
     }
 }
@@ -60,18 +67,4 @@ public struct GuestClocks: Sendable, Hashable {
         self.boottimeNanoseconds = boottimeNanoseconds
         self.realtimeNanoseconds = realtimeNanoseconds
     }
-}
-
-/// Inode numbers of a task's namespaces (`nsproxy->*->ns.inum`, `cred->user_ns->ns.inum`); 0: not read.
-public struct Namespaces: Sendable, Hashable {
-    public var pid: UInt32 = 0
-    public var network: UInt32 = 0
-    public var ipc: UInt32 = 0
-    public var uts: UInt32 = 0
-    public var mount: UInt32 = 0
-    public var user: UInt32 = 0
-    public var cgroup: UInt32 = 0
-    public var time: UInt32 = 0
-
-    public init() {}
 }

@@ -105,7 +105,7 @@ struct MemoryReport: InspectReport {
         case .sharedFile(let id): "shared " + path(id)
         case .sharedAnonymous(let id): "shared memory \(id)"
         case .memfd(let id, _): path(id)
-        case .systemVSharedMemory(let key, _): "SysV shared memory \(key)"
+        case .systemVSharedMemory(_, let id, _, _): "System V shared memory \(id)"
         case .vdso: "[vdso]"
         case .vvar: "[vvar]"
         case .kernelGate: "[vsyscall]"

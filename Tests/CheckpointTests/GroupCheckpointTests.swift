@@ -76,8 +76,8 @@ func names(in path: String) -> [String] {
             "cgroup", "core-2000", "core-2001", "core-2002", "core-2003", "fdinfo-1", "fdinfo-2", "files", "fs-2000", "fs-2001",
             "ghost-file-9",
             "ids-2000", "ids-2001", "inventory", "memfd", "mm-2000", "mm-2001", "pagemap-2000", "pagemap-2001",
-            "pagemap-shmem-1",
-            "pagemap-shmem-2", "pages-1", "pages-2", "pages-3", "pages-4", "pipes-data", "pstree", "remap-fpath", "sk-queues",
+            "pagemap-shmem-2147483649",
+            "pagemap-shmem-2147483650", "pages-1", "pages-2", "pages-3", "pages-4", "pipes-data", "pstree", "remap-fpath", "sk-queues",
             "timens-0",
         ]
         #expect(names(in: images) == expected.map { $0 + ".img" })

@@ -144,6 +144,16 @@ extension DeadKernel {
         guard mode & 0o170000 == 0o100000 else {
             return .unsupported("memory mapped from something that is no regular file")
         }
+        if !operations.isNull, operations == manifest.symbols.addresses["shm_vm_ops"], let ipc = layout.ipc {
+            guard isShared else { return .unsupported("private mapping of System V shared memory") }
+            let attachment = try reader.pointer(layout.files.file.privateData, of: file)
+            let namespace = try reader.pointer(ipc.attachmentNamespace, of: attachment)
+            return .systemVSharedMemory(
+                files.sharedMemory(ofInode: inode), id: try reader.int32(ipc.attachmentID, of: attachment),
+                namespace: try reader.uint32(layout.namespaces.ipc.number, of: namespace),
+                // FMODE_WRITE
+                isWritable: try reader.value(layout.files.file.mode, of: file) & 2 != 0)
+        }
         if try isKernelInternal(file) {
             let id = files.file(at: file)
             let shared = files.sharedMemory(ofInode: inode)

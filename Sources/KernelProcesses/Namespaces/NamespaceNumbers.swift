@@ -13,6 +13,8 @@ struct NamespaceLayout: Sendable {
     let time: Kind?
     let pidNumber: Field
     let userNumber: Field
+    let nodeName, domainName: Field
+    let monotonicSeconds, monotonicNanoseconds, boottimeSeconds, boottimeNanoseconds: Field?
 
     init(_ types: TypeTable) throws(KernelError) {
         let proxy = try types.structure("nsproxy")
@@ -27,6 +29,13 @@ struct NamespaceLayout: Sendable {
         time = types.has("time_namespace") ? try kind("time_ns", "time_namespace") : nil
         pidNumber = try types.structure("pid_namespace").field("ns.inum")
         userNumber = try types.structure("user_namespace").field("ns.inum")
+        nodeName = try types.structure("uts_namespace").field("name.nodename")
+        domainName = try types.structure("uts_namespace").field("name.domainname")
+        let offsets = types.has("time_namespace") ? try types.structure("time_namespace") : nil
+        monotonicSeconds = offsets?.optional("offsets.monotonic.tv_sec")
+        monotonicNanoseconds = offsets?.optional("offsets.monotonic.tv_nsec")
+        boottimeSeconds = offsets?.optional("offsets.boottime.tv_sec")
+        boottimeNanoseconds = offsets?.optional("offsets.boottime.tv_nsec")
     }
 }
 

@@ -1,0 +1,100 @@
+import ProcessModel
+
+/// The namespaces that a group comes back in: each is the guest's own, or one that CRIU makes anew for the whole tree.
+///
+/// CRIU gives all tasks of a tree the same uts, ipc and time namespace (criu/pstree.c). The keeper stays in those of the guest, but it only waits
+/// for its children and asks none of these namespaces anything, so it does not count and goes where its group goes.
+struct GroupNamespaces: Sendable {
+    /// A kind that CRIU knows one of for a whole tree.
+    enum Shared: String, Sendable, CaseIterable {
+        case uts, ipc, time
+
+        func number(in namespaces: Namespaces) -> UInt32 {
+            switch self {
+            case .uts: namespaces.uts
+            case .ipc: namespaces.ipc
+            case .time: namespaces.time
+            }
+        }
+    }
+
+    private(set) var uts: UTSNamespace?
+    private(set) var ipc: IPCNamespace?
+    private(set) var time: TimeNamespace?
+    /// Inode number of the group's own IPC namespace.
+    private(set) var ipcNumber: UInt32?
+    private(set) var obstacles: [Obstacle] = []
+
+    /// What the keeper calls itself (xenpr-agent).
+    static let keeperName: KernelString = "xenpr-keeper"
+
+    init(_ group: ProtectedGroup, root: DeadProcess?) {
+        let members = group.processes.filter { process in
+            if case .zombie = process.state { return false }
+            return !(process.pid == root?.pid && process.command == Self.keeperName)
+        }
+        if let number = shared(.uts, members, group.initNamespaces) {
+            uts = group.utsNamespaces[number]
+            if uts == nil { refuse(members, "its uts namespace could not be read") }
+        }
+        if let number = shared(.ipc, members, group.initNamespaces) {
+            ipcNumber = number
+            ipc = group.ipcNamespaces[number]
+            if let ipc {
+                obstacles += IPCAssessment.obstacles(of: ipc)
+            } else {
+                refuse(members, "its ipc namespace could not be read")
+            }
+        }
+        if let number = shared(.time, members, group.initNamespaces) {
+            time = group.timeNamespaces[number]
+            if time == nil { refuse(members, "its time namespace could not be read") }
+        }
+    }
+
+    private mutating func refuse(_ processes: [DeadProcess], _ reason: String) {
+        obstacles += processes.map { Obstacle(.refused, pid: $0.pid, reason: reason) }
+    }
+
+    /// The one namespace of all members that is not the guest's; nil: they are in the guest's. Members in different ones are refused.
+    private mutating func shared(_ kind: Shared, _ members: [DeadProcess], _ host: Namespaces) -> UInt32? {
+        let hostNumber = kind.number(in: host)
+        guard hostNumber != 0 else { return nil }
+        let numbers = Set(members.map { kind.number(in: $0.namespaces) }).subtracting([0])
+        guard numbers.contains(where: { $0 != hostNumber }) else { return nil }
+        guard numbers.count == 1 else {
+            let apart = members.filter { ![0, hostNumber].contains(kind.number(in: $0.namespaces)) }
+            refuse(apart, "it is in \(kind == .uts ? "a" : "an") \(kind.rawValue) namespace that not all of its group are in")
+            return nil
+        }
+        return numbers.first
+    }
+
+    /// The group with its System V shared memory as it can come back: what is attached from another IPC namespace, the guest's for instance, keeps its
+    /// contents and stays shared within the group, but nobody finds it by its id any more.
+    func withForeignSegmentsAnonymous(_ original: ProtectedGroup) -> (group: ProtectedGroup, obstacles: [Obstacle]) {
+        var group = original
+        var found: [Obstacle] = []
+        for process in group.processes {
+            guard let id = process.addressSpace, var space = group.addressSpaces[id] else { continue }
+            var names: Set<Int32> = []
+            for index in space.mappings.indices {
+                guard case .systemVSharedMemory(let memory, let segment, let namespace, _) = space.mappings[index].kind,
+                    namespace != ipcNumber
+                else { continue }
+                space.mappings[index].kind = .sharedAnonymous(memory)
+                names.insert(segment)
+            }
+            guard !names.isEmpty else { continue }
+            group.addressSpaces[id] = space
+            let list = names.sorted().map { "\($0)" }.joined(separator: ", ")
+            found.append(
+                Obstacle(
+                    .degraded, pid: process.pid,
+                    reason:
+                        "System V shared memory \(list) belongs to the guest, not to the group: the group keeps its contents, but its id and key are gone"
+                ))
+        }
+        return (group, found)
+    }
+}

@@ -1,0 +1,45 @@
+import GuestMemory
+import KernelObjects
+import KernelTypes
+import ProcessModel
+
+extension GroupBuilder {
+    /// Reads the namespaces that a process is in and that are not those of the guest's init process, each once. What cannot be read is left out, which refuses those who are in it.
+    mutating func readNamespaces(of task: TaskAddress, _ numbers: Namespaces) {
+        do throws(MemoryFault) {
+            let reader = kernel.reader
+            let proxy = try reader.pointer(kernel.layout.task.nsproxy, of: task)
+            let fields = kernel.layout.namespaces
+            if isOwn(numbers.uts, group.initNamespaces.uts), group.utsNamespaces[numbers.uts] == nil {
+                let namespace = try reader.pointer(fields.uts.pointer, of: proxy)
+                group.utsNamespaces[numbers.uts] = UTSNamespace(
+                    nodeName: KernelString(bytes: try reader.text(fields.nodeName, of: namespace)),
+                    domainName: KernelString(bytes: try reader.text(fields.domainName, of: namespace)))
+            }
+            if let time = fields.time, isOwn(numbers.time, group.initNamespaces.time),
+                group.timeNamespaces[numbers.time] == nil
+            {
+                let namespace = try reader.pointer(time.pointer, of: proxy)
+                group.timeNamespaces[numbers.time] = TimeNamespace(
+                    monotonicOffset: try offset(fields.monotonicSeconds, fields.monotonicNanoseconds, of: namespace),
+                    boottimeOffset: try offset(fields.boottimeSeconds, fields.boottimeNanoseconds, of: namespace))
+            }
+            if let layout = kernel.layout.ipc, isOwn(numbers.ipc, group.initNamespaces.ipc),
+                group.ipcNamespaces[numbers.ipc] == nil
+            {
+                let namespace = try reader.pointer(fields.ipc.pointer, of: proxy)
+                group.ipcNamespaces[numbers.ipc] = try ipcNamespace(at: namespace, layout)
+            }
+        } catch {
+            kernel.gaps.append(Gap(object: kernel.describe(task), field: "task_struct.nsproxy", fault: error))
+        }
+    }
+
+    private func isOwn(_ number: UInt32, _ host: UInt32) -> Bool { number != 0 && host != 0 && number != host }
+
+    private func offset(_ seconds: Field?, _ nanoseconds: Field?, of namespace: VirtualAddress) throws(MemoryFault) -> Int64 {
+        guard let seconds, let nanoseconds else { throw MemoryFault(.damaged("time namespace without offsets"), at: namespace) }
+        return try kernel.reader.signed(seconds, of: namespace) &* 1_000_000_000
+            &+ kernel.reader.signed(nanoseconds, of: namespace)
+    }
+}

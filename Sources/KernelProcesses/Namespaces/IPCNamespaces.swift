@@ -1,0 +1,135 @@
+import GuestMemory
+import KernelObjects
+import KernelTypes
+import ProcessModel
+
+extension GroupBuilder {
+    /// IPCMNI_EXTEND of include/linux/ipc_namespace.h: the most objects of one kind.
+    private static let objectLimit = 1 << 24
+    /// SEMMSL can be raised to this (`sem_array.sem_nsems` is an int, its values take 2 bytes each in one message to user space).
+    private static let semaphoreLimit: UInt64 = 1 << 16
+    /// The most bytes of one message that are believed: `msg_ctlmax` is an unsigned int, but a queue's pages are kernel memory.
+    private static let messageLimit: UInt64 = 1 << 26
+    private static let pageSize = 4096
+
+    /// Reads `struct ipc_namespace`, with the contents of its message queues and semaphores; those of segments are pages.
+    mutating func ipcNamespace(at namespace: VirtualAddress, _ layout: IPCLayout) throws(MemoryFault) -> IPCNamespace {
+        let reader = kernel.reader
+        var result = IPCNamespace()
+        for index in 0..<min(layout.semaphoreLimits.count, 4) {
+            result.semaphoreLimits.append(try reader.uint32(layout.semaphoreLimits.element(index), of: namespace))
+        }
+        for field in layout.messageLimits { result.messageLimits.append(try reader.uint32(field, of: namespace)) }
+        result.largestSegment = try reader.value(layout.largestSegment, of: namespace)
+        result.segmentPages = try reader.value(layout.segmentPages, of: namespace)
+        result.segmentCount = try reader.uint32(layout.segmentCount, of: namespace)
+        result.removesUnusedSegments = try reader.value(layout.removesUnusedSegments, of: namespace) != 0
+        for field in layout.posixQueueLimits { result.posixQueueLimits.append(try reader.uint32(field, of: namespace)) }
+        if let field = layout.posixQueues { result.posixQueues = try reader.uint32(field, of: namespace) }
+        for object in try objects(.segments, of: namespace, layout) {
+            result.segments.append(try segment(at: object - layout.segmentPermissions.offset, layout))
+        }
+        for object in try objects(.messages, of: namespace, layout) {
+            result.messageQueues.append(try messageQueue(at: object - layout.queuePermissions.offset, layout))
+        }
+        for object in try objects(.semaphores, of: namespace, layout) {
+            result.semaphoreSets.append(try semaphoreSet(at: object - layout.setPermissions.offset, layout))
+        }
+        return result
+    }
+
+    /// The `struct kern_ipc_perm` of each object of a kind.
+    private func objects(_ table: IPCLayout.Table, of namespace: VirtualAddress, _ layout: IPCLayout) throws(MemoryFault)
+        -> [VirtualAddress]
+    {
+        var objects: [VirtualAddress] = []
+        let array = namespace + layout.table(table).offset + layout.idr.offset
+        let fault = kernel.reader.forEach(inXArray: array, layout: kernel.layout.xarray, limit: Self.objectLimit) {
+            objects.append($0.pointer)
+        }
+        if let fault { throw fault }
+        var alive: [VirtualAddress] = []
+        for object in objects where try kernel.reader.value(layout.isDeleted, of: object) == 0 { alive.append(object) }
+        return alive
+    }
+
+    private func permissions(at object: VirtualAddress, _ layout: IPCLayout) throws(MemoryFault) -> IPCPermissions {
+        let reader = kernel.reader
+        return IPCPermissions(
+            id: try reader.int32(layout.id, of: object), key: try reader.int32(layout.key, of: object),
+            uid: try reader.uint32(layout.uid, of: object), gid: try reader.uint32(layout.gid, of: object),
+            creatorUID: try reader.uint32(layout.creatorUID, of: object),
+            creatorGID: try reader.uint32(layout.creatorGID, of: object), mode: try reader.uint32(layout.mode, of: object))
+    }
+
+    private mutating func segment(at segment: VirtualAddress, _ layout: IPCLayout) throws(MemoryFault) -> SharedSegment {
+        let reader = kernel.reader
+        let file = try reader.pointer(layout.segmentFile, of: segment)
+        let fields = kernel.layout.files.file
+        let operations = files.operations.kind(at: try reader.pointer(fields.operations, of: file))
+        return SharedSegment(
+            permissions: try permissions(at: segment + layout.segmentPermissions.offset, layout),
+            sizeBytes: try reader.value(layout.segmentSize, of: segment),
+            memory: files.sharedMemory(ofInode: try reader.pointer(fields.inode, of: file)),
+            isHuge: operations != .sharedMemory)
+    }
+
+    private func messageQueue(at queue: VirtualAddress, _ layout: IPCLayout) throws(MemoryFault) -> MessageQueue {
+        let reader = kernel.reader
+        var addresses: [VirtualAddress] = []
+        let head = queue + layout.queueMessages.offset
+        let fault = reader.forEach(onList: head, link: layout.messageLink, limit: Self.objectLimit) { addresses.append($0) }
+        if let fault { throw fault }
+        var messages: [MessageQueue.Message] = []
+        for address in addresses { messages.append(try message(at: address, layout)) }
+        return MessageQueue(
+            permissions: try permissions(at: queue + layout.queuePermissions.offset, layout),
+            limitBytes: try reader.value(layout.queueLimit, of: queue), messages: messages)
+    }
+
+    /// `struct msg_msg`: the first page holds the header and text, each following one a `struct msg_msgseg` and text (ipc/msgutil.c).
+    private func message(at message: VirtualAddress, _ layout: IPCLayout) throws(MemoryFault) -> MessageQueue.Message {
+        let reader = kernel.reader
+        let size = try reader.value(layout.messageSize, of: message)
+        guard size <= Self.messageLimit else { throw MemoryFault(.damaged("message of \(size) bytes"), at: message) }
+        var rest = Int(size)
+        var piece = message
+        var header = layout.messageHeader
+        var next = try reader.pointer(layout.messageNext, of: message)
+        var bytes: [UInt8] = []
+        while true {
+            let count = min(rest, Self.pageSize - header)
+            bytes += try reader.memory.bytes(at: piece + header, count: count)
+            rest -= count
+            if rest == 0 { break }
+            guard !next.isNull else { throw MemoryFault(.damaged("message that ends early"), at: message) }
+            piece = next
+            header = layout.pieceHeader
+            next = try reader.memory.pointer(at: piece)
+        }
+        return MessageQueue.Message(type: try reader.signed(layout.messageType, of: message), bytes: bytes)
+    }
+
+    private func semaphoreSet(at set: VirtualAddress, _ layout: IPCLayout) throws(MemoryFault) -> SemaphoreSet {
+        let reader = kernel.reader
+        let count = try reader.value(layout.setCount, of: set)
+        guard count <= Self.semaphoreLimit else { throw MemoryFault(.damaged("set of \(count) semaphores"), at: set) }
+        var values: [UInt16] = []
+        for index in 0..<Int(count) {
+            let semaphore = set + layout.setSemaphores.offset + index * layout.semaphoreSize
+            // SEMVMX is 32767.
+            values.append(UInt16(truncatingIfNeeded: try reader.value(layout.semaphoreValue, of: semaphore)))
+        }
+        var undo: [VirtualAddress] = []
+        let head = set + layout.setUndo.offset
+        let fault = reader.forEach(onList: head, link: layout.undoLink, limit: Self.objectLimit) { undo.append($0) }
+        if let fault { throw fault }
+        var undoers = 0
+        for structure in undo {
+            let adjustments = try reader.pointer(layout.undoAdjustments, of: structure)
+            if try reader.memory.bytes(at: adjustments, count: Int(count) * 2).contains(where: { $0 != 0 }) { undoers += 1 }
+        }
+        return SemaphoreSet(
+            permissions: try permissions(at: set + layout.setPermissions.offset, layout), values: values, undoers: undoers)
+    }
+}
