@@ -65,8 +65,9 @@ public enum GroupCheckpoint {
                 obstacle.pid.map { "process \($0): \(obstacle.reason)" } ?? obstacle.reason
             },
             images: nil, rootPID: plan.tree.root?.pid ?? 0)
+        record.hasPIDNamespace = plan.namespaces.pidNumber != nil
         record.pseudoTerminals = plan.files.terminals?.numbersNeeded ?? []
-        record.connections = plan.files.connections.map {
+        record.connections = (record.hasPIDNamespace ? [] : plan.files.connections).map {
             RecoveryManifest.Connection(source: $0.socket.sourcePort, destination: $0.socket.destinationPort)
         }
         record.processes = plan.processes.map { process in

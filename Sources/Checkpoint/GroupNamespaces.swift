@@ -21,6 +21,8 @@ struct GroupNamespaces: Sendable {
     private(set) var uts: UTSNamespace?
     private(set) var ipc: IPCNamespace?
     private(set) var time: TimeNamespace?
+    /// Inode number of the group's own pid namespace.
+    let pidNumber: UInt32?
     /// Inode number of the group's own IPC namespace.
     private(set) var ipcNumber: UInt32?
     private(set) var obstacles: [Obstacle] = []
@@ -28,7 +30,9 @@ struct GroupNamespaces: Sendable {
     /// What the keeper calls itself (xenpr-agent).
     static let keeperName: KernelString = "xenpr-keeper"
 
-    init(_ group: ProtectedGroup, root: DeadProcess?) {
+    init(_ pids: PIDNamespace, root: DeadProcess?) {
+        pidNumber = pids.number
+        let group = pids.group
         let members = group.processes.filter { process in
             if case .zombie = process.state { return false }
             return !(process.pid == root?.pid && process.command == Self.keeperName)

@@ -12,12 +12,12 @@ struct GroupPlan: Sendable {
     let obstacles: [Obstacle]
 
     init(_ original: ProtectedGroup) {
-        let tree = ProcessTree(original.processes)
-        let namespaces = GroupNamespaces(original, root: tree.root)
+        let pids = PIDNamespace(original)
+        let tree = ProcessTree(pids.group.processes, isNamespace: pids.number != nil)
+        let namespaces = GroupNamespaces(pids, root: tree.root)
         self.namespaces = namespaces
-        let (group, foreignSegments) = namespaces.withForeignSegmentsAnonymous(original)
+        let (group, foreignSegments) = namespaces.withForeignSegmentsAnonymous(pids.group)
         self.group = group
-        let found = group.obstacles + tree.obstacles + namespaces.obstacles + foreignSegments
         var descriptors: Set<FileID> = []
         for process in tree.ordered {
             guard let table = process.descriptorTable.flatMap({ group.descriptorTables[$0] }) else { continue }
@@ -28,6 +28,9 @@ struct GroupPlan: Sendable {
             if let executable = space.executable { files.addMapped(executable) }
             for mapping in space.mappings { if let file = mapping.kind.file { files.addMapped(file) } }
         }
+        let found =
+            group.obstacles + tree.obstacles + namespaces.obstacles + foreignSegments
+            + pids.obstacles(connections: files.connections.count)
         let calls = CallsOnStreams(connections: Set(files.connections.map(\.file)))
         processes = tree.ordered.map { process in
             var plan = ProcessPlan(process, in: group, namespaces)

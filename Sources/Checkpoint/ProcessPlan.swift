@@ -16,7 +16,7 @@ struct ProcessPlan: Sendable {
         self.process = process
         if case .zombie = process.state { return }
         checkReferences(group)
-        checkProcess(group)
+        checkProcess(group, namespaces)
         for thread in process.threads { checkThread(thread) }
         if let concern = SeccompImage.concern(about: process) { degrade(concern) }
         guard let id = process.addressSpace, let space = group.addressSpaces[id] else { return }
@@ -59,7 +59,7 @@ struct ProcessPlan: Sendable {
         refuse("it shares its descriptors with process \(other.pid), which is not above it in the process tree")
     }
 
-    private mutating func checkProcess(_ group: ProtectedGroup) {
+    private mutating func checkProcess(_ group: ProtectedGroup, _ namespaces: GroupNamespaces) {
         // CRIU saves it and does not set it (criu/cr-restore.c of 3.17 and 4.1).
         if process.personality != 0 {
             degrade("it had the personality 0x\(String(process.personality, radix: 16)), which CRIU does not set again")
@@ -67,7 +67,8 @@ struct ProcessPlan: Sendable {
         let own = process.namespaces
         let host = group.initNamespaces
         let spaces: [(String, UInt32, UInt32)] = [
-            ("pid", own.pid, host.pid), ("network", own.network, host.network), ("mount", own.mount, host.mount),
+            ("pid", own.pid, namespaces.pidNumber ?? host.pid), ("network", own.network, host.network),
+            ("mount", own.mount, host.mount),
             ("user", own.user, host.user),
         ]
         for (name, ownID, hostID) in spaces where ownID != hostID && ownID != 0 && hostID != 0 {

@@ -8,7 +8,8 @@ struct ProcessTree: Sendable {
 
     var root: DeadProcess? { ordered.first }
 
-    init(_ processes: [DeadProcess]) {
+    /// - Parameter isNamespace: their ids are those of a pid namespace of their own, whose init is the root.
+    init(_ processes: [DeadProcess], isNamespace: Bool = false) {
         var byPID: [Int32: DeadProcess] = [:]
         for process in processes {
             if byPID.updateValue(process, forKey: process.pid) != nil {
@@ -36,7 +37,7 @@ struct ProcessTree: Sendable {
             obstacles.append(Obstacle(.refused, pid: nil, reason: "the process tree contradicts itself"))
         }
         checkSessions(byPID)
-        checkIdentifiers()
+        checkIdentifiers(least: isNamespace ? 1 : 2)
     }
 
     private mutating func order(from root: DeadProcess, children: [Int32: [DeadProcess]]) {
@@ -76,7 +77,7 @@ struct ProcessTree: Sendable {
     }
 
     /// No id may stand for two things: a session or process group whose leader is dead keeps its number.
-    private mutating func checkIdentifiers() {
+    private mutating func checkIdentifiers(least: Int32) {
         var threads: Set<Int32> = []
         for process in ordered {
             for thread in process.threads.dropFirst() { threads.insert(thread.tid) }
@@ -87,7 +88,7 @@ struct ProcessTree: Sendable {
                 obstacles.append(
                     Obstacle(.refused, pid: process.pid, reason: "its process, group or session id is also a thread's"))
             }
-            if process.pid < 2 || process.processGroupID < 1 || process.sessionID < 1 {
+            if process.pid < least || process.processGroupID < 1 || process.sessionID < 1 {
                 obstacles.append(
                     Obstacle(
                         .refused, pid: process.pid, reason: "its process, group or session id is outside its pid namespace"))

@@ -67,6 +67,7 @@ extension RecoveryManifest.Group {
             name: try node.fileName("name"), cgroup: try node.absolutePath("cgroup"), verdict: try node.verdict("verdict"),
             reasons: try node.texts("reasons"), images: try node.optionalRelativePath("images"),
             rootPID: try node.integer("root_pid", in: 0...RecoveryManifest.pidLimit))
+        hasPIDNamespace = try node.optionalFlag("pid_namespace") ?? false
         bytes = try node.unsigned("bytes")
         pages = try node.unsigned("pages")
         pseudoTerminals = try (node.optionalIntegers("pseudo_terminals", in: 0...1000) ?? []).map { UInt32($0) }

@@ -69,6 +69,8 @@ public struct RecoveryManifest: Sendable, Equatable {
         /// Directory of the images, relative to the volume; nil: nothing was kept.
         public var images: String?
         public var rootPID: Int32
+        /// Its ids are those of a pid namespace of its own, of which the root is process 1.
+        public var hasPIDNamespace = false
         /// Numbers N of the /dev/pts/N that CRIU will make: nobody else may have them then.
         public var pseudoTerminals: [UInt32]
         public var processes: [Process]

@@ -109,9 +109,12 @@ struct GroupBuilder {
         let fields = kernel.layout.task
         let signal = try reader.pointer(fields.signal, of: leader)
         func pid(_ type: Int) throws(MemoryFault) -> Int32 {
-            try kernel.pid(ofStructPID: reader.pointer(kernel.layout.signal.pids.element(type), of: signal))
+            let structure = try reader.pointer(kernel.layout.signal.pids.element(type), of: signal)
+            try notePIDs(at: structure)
+            return try kernel.pid(ofStructPID: structure)
         }
         let state = try state(of: leader, signal: signal)
+        try notePIDs(at: reader.pointer(fields.threadPID, of: leader))
         let parent = try reader.pointer(fields.realParent, of: leader)
         var process = DeadProcess(
             pid: try reader.int32(fields.tgid, of: leader), parentPID: try reader.int32(fields.tgid, of: parent),
@@ -149,6 +152,7 @@ struct GroupBuilder {
         process.signalActions = try signalActions(at: try reader.pointer(fields.sighand, of: leader))
         for task in try kernel.threads(of: leader) {
             process.threads.append(try kernel.thread(task, clocks: group.clocks))
+            try notePIDs(at: reader.pointer(fields.threadPID, of: task))
             try checkShares(task, with: leader, pid: process.pid)
         }
         return process

@@ -12,6 +12,17 @@ public struct Namespaces: Sendable, Hashable {
     public init() {}
 }
 
+/// `struct upid`: an id in a pid namespace, which is named by its inode number.
+public struct NamespacePID: Sendable, Hashable {
+    public var namespace: UInt32
+    public var number: Int32
+
+    public init(namespace: UInt32, number: Int32) {
+        self.namespace = namespace
+        self.number = number
+    }
+}
+
 /// `struct uts_namespace`: what `uname` says.
 public struct UTSNamespace: Sendable, Hashable {
     public var nodeName: KernelString

@@ -30,6 +30,9 @@ public struct ProtectedGroup: Sendable {
     public var utsNamespaces: [UInt32: UTSNamespace]
     public var ipcNamespaces: [UInt32: IPCNamespace]
     public var timeNamespaces: [UInt32: TimeNamespace]
+    /// The numbers that ids of the guest's initial pid namespace have in other ones, the innermost last; for processes, threads, process groups and sessions
+    /// of this group that have any.
+    public var namespacePIDs: [Int32: [NamespacePID]]
     /// What the reader of the dead kernel already knows cannot come back.
     public var obstacles: [Obstacle]
 
@@ -51,6 +54,7 @@ public struct ProtectedGroup: Sendable {
         self.utsNamespaces = [:]
         self.ipcNamespaces = [:]
         self.timeNamespaces = [:]
+        self.namespacePIDs = [:]
         self.obstacles = []
     }
 }

@@ -33,7 +33,8 @@ struct GroupRestore {
             arguments: [
                 "criu", "restore", "--images-dir", directory + "/images", "--restore-detached",
                 // The agent has made the cgroup, and CRIU's children inherit it from CRIU.
-                "--manage-cgroups=ignore", "--file-locks", connectionProblem == nil ? "--tcp-established" : "--tcp-close",
+                "--manage-cgroups=ignore", "--file-locks",
+                connectionProblem == nil && !group.hasPIDNamespace ? "--tcp-established" : "--tcp-close",
                 "--log-file", log, "-v3",
             ], output: directory + "/restore.out", cgroup: cgroup)
         return try program.start(timeoutSeconds: timeoutSeconds)
@@ -59,7 +60,7 @@ struct GroupRestore {
         do throws(AgentError) {
             let status = try running.finish()
             guard status == 0 else { throw AgentError(description: reason(status: status)) }
-            guard group.rootPID <= 0 || cgroup.processes.contains(group.rootPID) else {
+            guard group.rootPID <= 0 || GuestThreads(group, in: cgroup).contains(group.rootPID) else {
                 throw AgentError(
                     description: "criu reported success, but process \(group.rootPID) is not in \(cgroup.directory)")
             }
@@ -74,12 +75,21 @@ struct GroupRestore {
     /// Sets what CRIU does not (see `ThreadAttributes`). Returns what could not be set.
     func completeThreads() -> [String] {
         var problems: [String] = []
-        for thread in group.processes.flatMap(\.threads) {
-            if let cpus = thread.cpus, !System.setAffinity(of: thread.tid, to: cpus) {
+        let changed = group.processes.flatMap(\.threads)
+        guard !changed.isEmpty else { return [] }
+        guard let cgroup = try? ControlGroup(group.name) else { return ["its threads have the default CPUs and timer slack"] }
+        let threads = GuestThreads(group, in: cgroup)
+        for thread in changed {
+            guard let tid = threads[thread.tid] else {
+                problems.append(
+                    "thread \(thread.tid) may run on any CPU and has the default timer slack: it is not in the group's cgroup")
+                continue
+            }
+            if let cpus = thread.cpus, !System.setAffinity(of: tid, to: cpus) {
                 problems.append("thread \(thread.tid) may run on any CPU: \(errorText(errno))")
             }
             if let slack = thread.timerSlackNanoseconds,
-                (try? writeControlFile("/proc/\(thread.tid)/timerslack_ns", String(slack))) == nil
+                (try? writeControlFile("/proc/\(tid)/timerslack_ns", String(slack))) == nil
             {
                 problems.append("the timers of thread \(thread.tid) have the default slack")
             }
@@ -97,6 +107,7 @@ struct GroupRestore {
 
     /// Which process, if any, has a PID that the group needs.
     private func takenPID() -> String? {
+        if group.hasPIDNamespace { return nil }
         for process in group.processes {
             guard let owner = readText("/proc/\(process.pid)/comm") else { continue }
             return "PID \(process.pid) (\(process.command)) is taken by \(owner.prefix { $0 != "\n" }); "

@@ -21,6 +21,8 @@ struct RecoveryManifest {
         let reasons: [String]
         let hasImages: Bool
         let rootPID: Int32
+        /// Its ids are those of a pid namespace of its own.
+        let hasPIDNamespace: Bool
         /// Numbers N of the /dev/pts/N that it had both ends of, or the master.
         let pseudoTerminals: [Int]
         let processes: [Process]
@@ -124,6 +126,7 @@ extension RecoveryManifest.Group {
         reasons = (json["reasons"]?.arrayValue ?? []).compactMap(\.stringValue)
         hasImages = json["images"]?.stringValue == "groups/\(name)/images"
         rootPID = Int32(clamping: json["root_pid"]?.integerValue ?? 0)
+        hasPIDNamespace = json["pid_namespace"]?.boolValue ?? false
         pseudoTerminals = (json["pseudo_terminals"]?.arrayValue ?? []).compactMap {
             $0.integerValue.flatMap { Int(exactly: $0) }
         }

@@ -77,7 +77,8 @@ func names(in path: String) -> [String] {
             "ghost-file-9",
             "ids-2000", "ids-2001", "inventory", "memfd", "mm-2000", "mm-2001", "pagemap-2000", "pagemap-2001",
             "pagemap-shmem-2147483649",
-            "pagemap-shmem-2147483650", "pages-1", "pages-2", "pages-3", "pages-4", "pipes-data", "pstree", "remap-fpath", "sk-queues",
+            "pagemap-shmem-2147483650", "pages-1", "pages-2", "pages-3", "pages-4", "pipes-data", "pstree", "remap-fpath",
+            "sk-queues",
             "timens-0",
         ]
         #expect(names(in: images) == expected.map { $0 + ".img" })

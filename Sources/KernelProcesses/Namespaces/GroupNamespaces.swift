@@ -35,6 +35,27 @@ extension GroupBuilder {
         }
     }
 
+    /// The numbers of a `struct pid` in all namespaces but the guest's initial one.
+    mutating func notePIDs(at address: VirtualAddress) throws(MemoryFault) {
+        if address.isNull { return }
+        let layout = kernel.layout.signal
+        let level = try kernel.reader.uint32(layout.pidLevel, of: address)
+        // MAX_PID_NS_LEVEL is 32.
+        guard level <= 32 else { throw MemoryFault(.damaged("pid namespace of level \(level)"), at: address) }
+        let number = try kernel.pid(ofStructPID: address)
+        guard level > 0, group.namespacePIDs[number] == nil else { return }
+        var numbers: [NamespacePID] = []
+        for index in 1...Int(level) {
+            let entry = address + layout.pidNumbers.offset + index * layout.pidNumberSize
+            let namespace = try kernel.reader.pointer(layout.pidNamespace, of: entry)
+            numbers.append(
+                NamespacePID(
+                    namespace: try kernel.reader.uint32(kernel.layout.namespaces.pidNumber, of: namespace),
+                    number: try kernel.reader.int32(layout.pidNumber, of: entry)))
+        }
+        group.namespacePIDs[number] = numbers
+    }
+
     private func isOwn(_ number: UInt32, _ host: UInt32) -> Bool { number != 0 && host != 0 && number != host }
 
     private func offset(_ seconds: Field?, _ nanoseconds: Field?, of namespace: VirtualAddress) throws(MemoryFault) -> Int64 {

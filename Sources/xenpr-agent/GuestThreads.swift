@@ -1,0 +1,29 @@
+import Glibc
+
+/// The threads of a restored group under the ids that the guest's own pid namespace gives them.
+struct GuestThreads {
+    private let hasNamespace: Bool
+    private let cgroup: ControlGroup
+    /// By the id in the group's own pid namespace.
+    private var guestIDs: [pid_t: pid_t] = [:]
+
+    init(_ group: RecoveryManifest.Group, in cgroup: ControlGroup) {
+        hasNamespace = group.hasPIDNamespace
+        self.cgroup = cgroup
+        guard hasNamespace else { return }
+        for process in cgroup.processes {
+            for name in entries(of: "/proc/\(process)/task") {
+                guard let tid = pid_t(name), let status = readText("/proc/\(process)/task/\(tid)/status") else { continue }
+                // "NSpid:\t2412\t7": in the guest's namespace first, in its own last.
+                let line = status.split(separator: "\n").first { $0.hasPrefix("NSpid:") }
+                if let own = line?.split(whereSeparator: \.isWhitespace).last.flatMap({ pid_t($0) }) { guestIDs[own] = tid }
+            }
+        }
+    }
+
+    /// The guest's id of a thread of the group; nil when it is not there.
+    subscript(_ id: pid_t) -> pid_t? { hasNamespace ? guestIDs[id] : id }
+
+    /// Whether a process of this id is in the group's cgroup.
+    func contains(_ id: pid_t) -> Bool { hasNamespace ? guestIDs[id] != nil : cgroup.processes.contains(id) }
+}
