@@ -77,12 +77,14 @@ struct GroupRestore {
         var problems: [String] = []
         let changed = group.processes.flatMap(\.threads)
         guard !changed.isEmpty else { return [] }
-        guard let cgroup = try? ControlGroup(group.name) else { return ["its threads have the default CPUs and timer slack"] }
+        guard let cgroup = try? ControlGroup(group.name) else {
+            return ["its threads have the default CPUs, priorities and timer slack"]
+        }
         let threads = GuestThreads(group, in: cgroup)
         for thread in changed {
             guard let tid = threads[thread.tid] else {
                 problems.append(
-                    "thread \(thread.tid) may run on any CPU and has the default timer slack: it is not in the group's cgroup")
+                    "thread \(thread.tid) has lost its CPUs, priorities and timer slack: it is not in the group's cgroup")
                 continue
             }
             if let cpus = thread.cpus, !System.setAffinity(of: tid, to: cpus) {
@@ -93,11 +95,11 @@ struct GroupRestore {
             {
                 problems.append("the timers of thread \(thread.tid) have the default slack")
             }
-            if let priority = thread.ioPriority, xpr_set_io_priority(thread.tid, priority) != 0 {
+            if let priority = thread.ioPriority, xpr_set_io_priority(tid, priority) != 0 {
                 problems.append("thread \(thread.tid) has the default I/O priority: \(errorText(errno))")
             }
             if let filter = thread.coredumpFilter,
-                (try? writeControlFile("/proc/\(thread.tid)/coredump_filter", String(filter))) == nil
+                (try? writeControlFile("/proc/\(tid)/coredump_filter", String(filter))) == nil
             {
                 problems.append("process \(thread.tid) has the default core dump filter")
             }
