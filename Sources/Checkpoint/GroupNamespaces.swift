@@ -2,18 +2,19 @@ import ProcessModel
 
 /// The namespaces that a group comes back in: each is the guest's own, or one that CRIU makes anew for the whole tree.
 ///
-/// CRIU gives all tasks of a tree the same uts, ipc and time namespace (criu/pstree.c). The keeper stays in those of the guest, but it only waits
+/// CRIU gives all tasks of a tree the same uts, ipc and time namespace (criu/pstree.c), and one network namespace is what is supported here. The keeper stays in those of the guest, but it only waits
 /// for its children and asks none of these namespaces anything, so it does not count and goes where its group goes.
 struct GroupNamespaces: Sendable {
     /// A kind that CRIU knows one of for a whole tree.
     enum Shared: String, Sendable, CaseIterable {
-        case uts, ipc, time
+        case uts, ipc, time, network
 
         func number(in namespaces: Namespaces) -> UInt32 {
             switch self {
             case .uts: namespaces.uts
             case .ipc: namespaces.ipc
             case .time: namespaces.time
+            case .network: namespaces.network
             }
         }
     }
@@ -21,6 +22,7 @@ struct GroupNamespaces: Sendable {
     private(set) var uts: UTSNamespace?
     private(set) var ipc: IPCNamespace?
     private(set) var time: TimeNamespace?
+    private(set) var network: NetworkNamespace?
     /// Inode number of the group's own pid namespace.
     let pidNumber: UInt32?
     /// Inode number of the group's own IPC namespace.
@@ -54,6 +56,10 @@ struct GroupNamespaces: Sendable {
             time = group.timeNamespaces[number]
             if time == nil { refuse(members, "its time namespace could not be read") }
         }
+        if let number = shared(.network, members, group.initNamespaces) {
+            network = group.networkNamespaces[number]
+            if network == nil { refuse(members, "its network namespace could not be read") }
+        }
     }
 
     private mutating func refuse(_ processes: [DeadProcess], _ reason: String) {
@@ -68,7 +74,7 @@ struct GroupNamespaces: Sendable {
         guard numbers.contains(where: { $0 != hostNumber }) else { return nil }
         guard numbers.count == 1 else {
             let apart = members.filter { ![0, hostNumber].contains(kind.number(in: $0.namespaces)) }
-            refuse(apart, "it is in \(kind == .uts ? "a" : "an") \(kind.rawValue) namespace that not all of its group are in")
+            refuse(apart, "it is in \(kind == .ipc ? "an" : "a") \(kind.rawValue) namespace that not all of its group are in")
             return nil
         }
         return numbers.first

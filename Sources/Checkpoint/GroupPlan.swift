@@ -31,6 +31,7 @@ struct GroupPlan: Sendable {
         let found =
             group.obstacles + tree.obstacles + namespaces.obstacles + foreignSegments
             + pids.obstacles(connections: files.connections.count)
+            + (namespaces.network.map { NetworkAssessment.obstacles(of: $0, connections: files.connections.count) } ?? [])
         let calls = CallsOnStreams(connections: Set(files.connections.map(\.file)))
         processes = tree.ordered.map { process in
             var plan = ProcessPlan(process, in: group, namespaces)

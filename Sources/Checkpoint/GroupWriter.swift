@@ -217,10 +217,15 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         _ = try finish(writer)
     }
 
-    /// `utsns-N` and `ipcns-*-N`, N being what the tasks' `task_kobj_ids_entry` says.
+    /// `utsns-N`, `netns-N` with `netdev-N`, and `ipcns-*-N`, N being what the tasks' `task_kobj_ids_entry` says.
     private mutating func writeNamespaces() throws(CheckpointError) {
         if let uts = plan.namespaces.uts {
             try write(.utsNamespace, "utsns-\(KernelObjectIDs.ownUTS)", [NamespaceImage.uts(uts)])
+        }
+        if let network = plan.namespaces.network {
+            try write(.networkNamespace, "netns-\(KernelObjectIDs.ownNetwork)", [ProtobufMessage()])
+            let devices = network.devices.map(NetworkAssessment.message)
+            try write(.networkDevices, "netdev-\(KernelObjectIDs.ownNetwork)", devices)
         }
         guard let ipc = plan.namespaces.ipc else { return }
         let number = KernelObjectIDs.ownIPC

@@ -24,6 +24,8 @@ enum ImageKind: UInt32, Sendable, CaseIterable {
     case terminalData = 0x5941_3026
     case tcpStream = 0x5146_5506
     case utsNamespace = 0x5447_3203
+    case networkNamespace = 0x5593_3752
+    case networkDevices = 0x5737_3951
     case ipcVariables = 0x5311_5007
     case ipcSegments = 0x4628_3044
     case ipcMessages = 0x5545_3737

@@ -8,6 +8,7 @@ enum KernelObjectIDs {
     private static let namespaces: [UInt32] = [1, 2, 3, 4, 5, 6]
     /// Of a group's own namespaces.
     private static let ownPID: UInt32 = 11
+    static let ownNetwork: UInt32 = 12
     static let ownIPC: UInt32 = 13
     static let ownUTS: UInt32 = 14
     /// Above what a reader numbers.
@@ -16,6 +17,7 @@ enum KernelObjectIDs {
     static func message(of process: DeadProcess, in own: GroupNamespaces) -> ProtobufMessage {
         var namespaces = namespaces
         if own.pidNumber != nil { namespaces[0] = ownPID }
+        if own.network != nil { namespaces[1] = ownNetwork }
         if own.ipc != nil { namespaces[2] = ownIPC }
         if own.uts != nil { namespaces[3] = ownUTS }
         return message(

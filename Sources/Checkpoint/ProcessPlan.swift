@@ -67,7 +67,7 @@ struct ProcessPlan: Sendable {
         let own = process.namespaces
         let host = group.initNamespaces
         let spaces: [(String, UInt32, UInt32)] = [
-            ("pid", own.pid, namespaces.pidNumber ?? host.pid), ("network", own.network, host.network),
+            ("pid", own.pid, namespaces.pidNumber ?? host.pid),
             ("mount", own.mount, host.mount),
             ("user", own.user, host.user),
         ]

@@ -11,6 +11,7 @@ public struct KernelLayout: Sendable {
     let credentials: CredentialsLayout
     let namespaces: NamespaceLayout
     let ipc: IPCLayout?
+    let network: NetworkNamespaceLayout?
     let registers: RegisterLayout
     let floatingPoint: FloatingPointLayout
     let timers: TimerLayout
@@ -33,6 +34,7 @@ public struct KernelLayout: Sendable {
         credentials = try CredentialsLayout(types)
         namespaces = try NamespaceLayout(types)
         ipc = IPCLayout(types)
+        network = NetworkNamespaceLayout(types)
         registers = try RegisterLayout(types)
         floatingPoint = try FloatingPointLayout(types)
         timers = try TimerLayout(types)

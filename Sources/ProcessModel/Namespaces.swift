@@ -142,3 +142,46 @@ public struct SemaphoreSet: Sendable, Hashable {
         self.undoers = undoers
     }
 }
+
+/// `struct net`, as far as it is known how to make it again.
+public struct NetworkNamespace: Sendable, Hashable {
+    public var devices: [NetworkDevice] = []
+    /// Netfilter hooks: rules of nft or iptables, or connection tracking.
+    public var filtersPackets = false
+    /// `fib_has_custom_rules`.
+    public var hasRoutingRules = false
+    /// Its settings of IPv4 are not those of the guest.
+    public var hasOwnSettings = false
+
+    public init() {}
+}
+
+/// `struct net_device`.
+public struct NetworkDevice: Sendable, Hashable {
+    public var index: UInt32
+    public var name: KernelString
+    public var mtu: UInt32
+    /// IFF_*.
+    public var flags: UInt32
+    public var isLoopback: Bool
+    public var addresses: [NetworkAddress] = []
+
+    public init(index: UInt32, name: KernelString, mtu: UInt32, flags: UInt32, isLoopback: Bool) {
+        self.index = index
+        self.name = name
+        self.mtu = mtu
+        self.flags = flags
+        self.isLoopback = isLoopback
+    }
+}
+
+/// `struct in_ifaddr` or `struct inet6_ifaddr`: 4 or 16 bytes.
+public struct NetworkAddress: Sendable, Hashable {
+    public var bytes: [UInt8]
+    public var prefixLength: UInt32
+
+    public init(bytes: [UInt8], prefixLength: UInt32) {
+        self.bytes = bytes
+        self.prefixLength = prefixLength
+    }
+}

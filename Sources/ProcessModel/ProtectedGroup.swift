@@ -30,6 +30,7 @@ public struct ProtectedGroup: Sendable {
     public var utsNamespaces: [UInt32: UTSNamespace]
     public var ipcNamespaces: [UInt32: IPCNamespace]
     public var timeNamespaces: [UInt32: TimeNamespace]
+    public var networkNamespaces: [UInt32: NetworkNamespace]
     /// The numbers that ids of the guest's initial pid namespace have in other ones, the innermost last; for processes, threads, process groups and sessions
     /// of this group that have any.
     public var namespacePIDs: [Int32: [NamespacePID]]
@@ -54,6 +55,7 @@ public struct ProtectedGroup: Sendable {
         self.utsNamespaces = [:]
         self.ipcNamespaces = [:]
         self.timeNamespaces = [:]
+        self.networkNamespaces = [:]
         self.namespacePIDs = [:]
         self.obstacles = []
     }

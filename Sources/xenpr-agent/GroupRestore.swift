@@ -34,7 +34,7 @@ struct GroupRestore {
                 "criu", "restore", "--images-dir", directory + "/images", "--restore-detached",
                 // The agent has made the cgroup, and CRIU's children inherit it from CRIU.
                 "--manage-cgroups=ignore", "--file-locks",
-                connectionProblem == nil && !group.hasPIDNamespace ? "--tcp-established" : "--tcp-close",
+                connectionProblem == nil && !group.connections.isEmpty ? "--tcp-established" : "--tcp-close",
                 "--log-file", log, "-v3",
             ], output: directory + "/restore.out", cgroup: cgroup)
         return try program.start(timeoutSeconds: timeoutSeconds)

@@ -148,7 +148,41 @@ import Testing
         #expect(GroupCheckpoint.assess(sample { $0.ipc = Self.own }.group).verdict == .refused)
         #expect(GroupCheckpoint.assess(sample { $0.time = Self.own }.group).verdict == .refused)
         #expect(GroupCheckpoint.assess(sample { $0.network = Self.own }.group).verdict == .refused)
+        #expect(GroupCheckpoint.assess(sample { $0.mount = Self.own }.group).verdict == .refused)
+        #expect(GroupCheckpoint.assess(sample { $0.user = Self.own }.group).verdict == .refused)
         #expect(GroupCheckpoint.assess(sample { _ in }.group).verdict == .full)
+    }
+
+    @Test func onlyLoopbackComesBack() throws {
+        let loopback = NetworkAddress(bytes: [127, 0, 0, 1], prefixLength: 8)
+        func group(_ change: (inout NetworkNamespace) -> Void) -> SyntheticGroup {
+            var sample = sample { $0.network = Self.own }
+            var namespace = NetworkNamespace()
+            var device = NetworkDevice(index: 1, name: "lo", mtu: 65536, flags: 9, isLoopback: true)
+            device.addresses = [loopback]
+            namespace.devices = [device]
+            change(&namespace)
+            sample.group.networkNamespaces[Self.own] = namespace
+            return sample
+        }
+        func verdict(_ change: (inout NetworkNamespace) -> Void) -> Verdict {
+            GroupCheckpoint.assess(group(change).group).verdict
+        }
+        #expect(verdict { $0.devices[0].addresses.append(NetworkAddress(bytes: [10, 0, 0, 1], prefixLength: 8)) } == .degraded)
+        #expect(verdict { $0.devices[0].flags = 8 } == .degraded, "an address on a device that is down")
+        #expect(verdict { $0.filtersPackets = true } == .degraded)
+        #expect(verdict { $0.hasRoutingRules = true } == .degraded)
+        #expect(verdict { $0.hasOwnSettings = true } == .degraded)
+        let device = NetworkDevice(index: 2, name: "eth0", mtu: 1500, flags: 1, isLoopback: false)
+        #expect(verdict { $0.devices.append(device) } == .refused)
+        var sample = group { _ in }
+        let (record, scratch, images) = try images(&sample)
+        defer { _ = scratch }
+        #expect(record.verdict == .full, "\(record)")
+        let devices = try ImageContents(parsing: contents(of: "\(images)/netdev-12.img"))
+        #expect(devices.entries.map { $0.message.data(5) } == [Array("lo".utf8)])
+        let ids = try ImageContents(parsing: contents(of: "\(images)/ids-\(SyntheticGroup.worker).img")).entries[0].message
+        #expect(ids.number(6) == 12)
     }
 
     /// A group that came back once is in a time namespace, and its clocks have to go on from there.

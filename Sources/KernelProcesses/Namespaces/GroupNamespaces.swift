@@ -30,6 +30,12 @@ extension GroupBuilder {
                 let namespace = try reader.pointer(fields.ipc.pointer, of: proxy)
                 group.ipcNamespaces[numbers.ipc] = try ipcNamespace(at: namespace, layout)
             }
+            if let layout = kernel.layout.network, isOwn(numbers.network, group.initNamespaces.network),
+                group.networkNamespaces[numbers.network] == nil
+            {
+                let namespace = try reader.pointer(fields.network.pointer, of: proxy)
+                group.networkNamespaces[numbers.network] = try networkNamespace(at: namespace, layout)
+            }
         } catch {
             kernel.gaps.append(Gap(object: kernel.describe(task), field: "task_struct.nsproxy", fault: error))
         }

@@ -1,0 +1,49 @@
+import ProcessModel
+
+/// What of a network namespace comes back: its loopback device, which every new one has.
+enum NetworkAssessment {
+    /// IFF_UP
+    private static let isUp: UInt32 = 1
+    /// What the kernel itself gives a loopback device that is switched on (inetdev_event of net/ipv4/devinet.c, init_loopback of net/ipv6/addrconf.c).
+    private static let loopback: Set<NetworkAddress> = [
+        NetworkAddress(bytes: [127, 0, 0, 1], prefixLength: 8),
+        NetworkAddress(bytes: Array(repeating: 0, count: 15) + [1], prefixLength: 128),
+    ]
+
+    static func obstacles(of namespace: NetworkNamespace, connections: Int) -> [Obstacle] {
+        var found: [Obstacle] = []
+        func add(_ verdict: Obstacle.Severity, _ reason: String) { found.append(Obstacle(verdict, pid: nil, reason: reason)) }
+        let others = namespace.devices.filter { !$0.isLoopback }
+        if !others.isEmpty {
+            let names = others.map { "\($0.name)" }.joined(separator: ", ")
+            add(.refused, "its network namespace has devices that cannot be made again: \(names)")
+        }
+        for device in namespace.devices where device.isLoopback {
+            let isWhole =
+                device.flags & isUp != 0
+                ? Set(device.addresses).isSubset(of: loopback) && device.addresses.contains { $0.bytes.count == 4 }
+                : device.addresses.isEmpty
+            if !isWhole { add(.degraded, "\(device.name) in its network namespace has only its first addresses again") }
+        }
+        if namespace.filtersPackets { add(.degraded, "the packet filter of its network namespace is empty") }
+        if namespace.hasRoutingRules { add(.degraded, "the routing rules of its network namespace are lost") }
+        if namespace.hasOwnSettings { add(.degraded, "the settings (sysctl) of its network namespace are the guest's again") }
+        if connections > 0 {
+            add(
+                .degraded,
+                "\(connections) ends of TCP connections are cut: they cannot be locked in a network namespace of their own")
+        }
+        return found
+    }
+
+    /// `net_device_entry` of images/netdev.proto; type 1 is LOOPBACK.
+    static func message(_ device: NetworkDevice) -> ProtobufMessage {
+        ProtobufMessage { entry in
+            entry.unsigned(1, UInt32(1))
+            entry.unsigned(2, device.index)
+            entry.unsigned(3, device.mtu)
+            entry.unsigned(4, device.flags)
+            entry.data(5, device.name.bytes)
+        }
+    }
+}

@@ -1,0 +1,131 @@
+import GuestMemory
+import KernelObjects
+import KernelTypes
+import ProcessModel
+
+/// `struct net` (include/net/net_namespace.h) with its devices and what else somebody may have configured in it.
+struct NetworkNamespaceLayout: Sendable {
+    let devices, link, index, name, flags, mtu, hardwareType: Field
+    let internetDevice, firstAddress, nextAddress, address, prefixLength: Field
+    /// nil in a kernel without IPv6.
+    let internet6: (device: Field, addresses: Field, link: Field, address: Field, prefixLength: Field)?
+    let packetFilters: [Field]
+    let customRules: [Field]
+    let settings: [Field]
+    let settingValues: Field
+
+    /// nil for a kernel without networks.
+    init?(_ types: TypeTable) {
+        do throws(KernelError) {
+            let net = try types.structure("net")
+            devices = try net.field("dev_base_head")
+            let device = try types.structure("net_device")
+            link = try device.field("dev_list")
+            index = try device.field("ifindex")
+            name = try device.field("name")
+            flags = try device.field("flags")
+            mtu = try device.field("mtu")
+            hardwareType = try device.field("type")
+            internetDevice = try device.field("ip_ptr")
+            firstAddress = try types.structure("in_device").field("ifa_list")
+            let address = try types.structure("in_ifaddr")
+            nextAddress = try address.field("ifa_next")
+            self.address = try address.field("ifa_local")
+            prefixLength = try address.field("ifa_prefixlen")
+            if let pointer = device.optional("ip6_ptr"), types.has("inet6_dev"), types.has("inet6_ifaddr") {
+                let address = try types.structure("inet6_ifaddr")
+                internet6 = (
+                    pointer, try types.structure("inet6_dev").field("addr_list"), try address.field("if_list"),
+                    try address.field("addr"), try address.field("prefix_len")
+                )
+            } else {
+                internet6 = nil
+            }
+            // Since 4.16 (commit b0f38338aef2) an array for each family.
+            packetFilters = ["nf.hooks_ipv4", "nf.hooks_ipv6", "nf.hooks_arp", "nf.hooks_bridge"].compactMap {
+                net.optional($0)
+            }
+            customRules = ["ipv4.fib_has_custom_rules", "ipv6.fib6_has_custom_rules"].compactMap { net.optional($0) }
+            settings = [try net.field("ipv4.devconf_all"), try net.field("ipv4.devconf_dflt")]
+            settingValues = try types.structure("ipv4_devconf").field("data")
+        } catch {
+            return nil
+        }
+    }
+}
+
+extension GroupBuilder {
+    private static let deviceLimit = 1 << 16
+    private static let addressLimit = 1 << 16
+    /// ARPHRD_LOOPBACK
+    private static let loopbackType: UInt64 = 772
+
+    func networkNamespace(at namespace: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault)
+        -> NetworkNamespace
+    {
+        let reader = kernel.reader
+        var result = NetworkNamespace()
+        var addresses: [VirtualAddress] = []
+        let fault = reader.forEach(
+            onList: namespace + layout.devices.offset, link: layout.link, limit: Self.deviceLimit, { addresses.append($0) })
+        if let fault { throw fault }
+        for address in addresses { result.devices.append(try device(at: address, layout)) }
+        for field in layout.packetFilters {
+            for index in 0..<field.count where try !reader.pointer(field.element(index), of: namespace).isNull {
+                result.filtersPackets = true
+            }
+        }
+        for field in layout.customRules where try reader.value(field, of: namespace) != 0 { result.hasRoutingRules = true }
+        result.hasOwnSettings = try hasOwnSettings(namespace, layout)
+        return result
+    }
+
+    /// A new namespace takes these settings over from the guest's (devinet_init_net of net/ipv4/devinet.c).
+    private func hasOwnSettings(_ namespace: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault) -> Bool {
+        let reader = kernel.reader
+        guard let proxy = kernel.manifest.symbols.addresses["init_nsproxy"] else { return true }
+        let host = try reader.pointer(kernel.layout.namespaces.network.pointer, of: proxy)
+        for field in layout.settings {
+            let own = try reader.bytes(layout.settingValues, of: reader.pointer(field, of: namespace))
+            if try reader.bytes(layout.settingValues, of: reader.pointer(field, of: host)) != own { return true }
+        }
+        return false
+    }
+
+    private func device(at device: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault) -> NetworkDevice {
+        let reader = kernel.reader
+        var result = NetworkDevice(
+            index: try reader.uint32(layout.index, of: device),
+            name: KernelString(bytes: try reader.text(layout.name, of: device)),
+            mtu: try reader.uint32(layout.mtu, of: device), flags: try reader.uint32(layout.flags, of: device),
+            isLoopback: try reader.value(layout.hardwareType, of: device) == Self.loopbackType)
+        let internet = try reader.pointer(layout.internetDevice, of: device)
+        if !internet.isNull {
+            var address = try reader.pointer(layout.firstAddress, of: internet)
+            while !address.isNull {
+                guard result.addresses.count < Self.addressLimit else {
+                    throw MemoryFault(.damaged("list of too many addresses"), at: device)
+                }
+                result.addresses.append(
+                    NetworkAddress(
+                        bytes: try reader.bytes(layout.address, of: address),
+                        prefixLength: try reader.uint32(layout.prefixLength, of: address)))
+                address = try reader.pointer(layout.nextAddress, of: address)
+            }
+        }
+        guard let fields = layout.internet6 else { return result }
+        let internet6 = try reader.pointer(fields.device, of: device)
+        if internet6.isNull { return result }
+        var found: [VirtualAddress] = []
+        let fault = reader.forEach(
+            onList: internet6 + fields.addresses.offset, link: fields.link, limit: Self.addressLimit, { found.append($0) })
+        if let fault { throw fault }
+        for address in found {
+            result.addresses.append(
+                NetworkAddress(
+                    bytes: try reader.bytes(fields.address, of: address),
+                    prefixLength: try reader.uint32(fields.prefixLength, of: address)))
+        }
+        return result
+    }
+}
