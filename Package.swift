@@ -39,6 +39,7 @@ let package = Package(
         .executable(name: "xenpr-minor", targets: ["xenpr-minor"]),
         .executable(name: "xenpr-agent", targets: ["xenpr-agent"]),
         .executable(name: "xenpr-lab", targets: ["xenpr-lab"]),
+        .executable(name: "xenpr-fuzz", targets: ["xenpr-fuzz"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
@@ -78,6 +79,11 @@ let package = Package(
         room("Checkpoint", ["ProcessModel", "GuestMemory", "PlainJSON", "CLinux"]),
         room("Salvage", ["KernelProcesses", "Checkpoint"]),
 
+        // Damage done to a dead kernel's memory on purpose.
+        room(
+            "Mutation",
+            ["Salvage", "KernelProcesses", "KernelObjects", "KernelTypes", "Checkpoint", "ProcessModel", "GuestMemory"]),
+
         // The Xen host, and a protected guest's life on it.
         room("XenControl", ["CXen"]),
         room("Recovery", [logging]),
@@ -101,6 +107,8 @@ let package = Package(
             ["Salvage", "KernelProcesses", "KernelObjects", "GuestMemory", "PlainJSON", "XenSource", "XenControl", "CLinux"]),
         program("xenpr-agent", ["PlainJSON", "CLinux"]),
         program("xenpr-lab", ["PlainJSON", arguments, logging, subprocess, system, toml]),
+
+        program("xenpr-fuzz", ["Mutation", "DumpSource", arguments, subprocess, system]),
 
         .target(name: "SyntheticMemory", dependencies: ["GuestMemory"], path: "Tests/SyntheticMemory", swiftSettings: strict),
         tests("GuestMemoryTests", ["GuestMemory", "SyntheticMemory"]),

@@ -7,6 +7,8 @@
 @safe public final class VirtualMemory {
     public let source: any FrameSource
     public let tables: PageTables
+    /// Told of each piece that is read, by address and length: how the mutation runner learns what a walk depends on.
+    package var observer: ((VirtualAddress, Int) -> Void)?
 
     private static let slots = 512
     private var tags: [UInt64]
@@ -52,6 +54,7 @@
         let size = MemoryLayout<Value>.size
         let offset = address.offsetInPage
         if offset + size <= FrameNumber.size {
+            observer?(address, size)
             let page = unsafe try page(of: address)
             // `offset + size` was checked against the page.
             return unsafe Value(littleEndian: page.loadUnaligned(fromByteOffset: offset, as: Value.self))
@@ -76,6 +79,7 @@
         var position = address
         while result.count < count {
             let page = unsafe try page(of: position)
+            observer?(position, min(count - result.count, FrameNumber.size - position.offsetInPage))
             let length = min(count - result.count, FrameNumber.size - position.offsetInPage)
             // The range ends at the page's end at the latest.
             unsafe result.append(
@@ -94,6 +98,7 @@
             for offset in position.offsetInPage..<FrameNumber.size {
                 // `offset` stays inside the page.
                 let byte = unsafe page[offset]
+                observer?(position.page + offset, 1)
                 if byte == 0 || result.count == limit { return String(decoding: result, as: UTF8.self) }
                 result.append(byte)
             }

@@ -56,7 +56,7 @@ public final class DeadKernel {
     public let source: any FrameSource
     public let manifest: KernelManifest
     let layout: KernelLayout
-    let reader: KernelReader
+    package let reader: KernelReader
     /// By number.
     let cpus: [Int: VCPUContext]
     /// What could not be read so far, beyond what makes an obstacle of a process.

@@ -151,6 +151,17 @@ public struct TypeTable: Sendable {
         }
     }
 
+    /// The type of an array's elements, through arrays of arrays; the type itself when it is no array.
+    func elementType(of id: UInt32) -> UInt32 {
+        var id = resolve(id)
+        for _ in 0..<8 {
+            let type = raw(id)
+            guard type.kind == .array else { break }
+            id = resolve(Self.word(bytes, type.position + 12))
+        }
+        return id
+    }
+
     private func name(at offset: UInt32) -> String {
         let start = stringStart + Int(offset)
         guard start < stringEnd else { return "" }

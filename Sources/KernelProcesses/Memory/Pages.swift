@@ -7,6 +7,8 @@ import ProcessModel
 public struct KernelPages: PageSupply {
     let kernel: DeadKernel
     var spaces: [AddressSpaceID: ReadAddressSpace] = [:]
+    /// The page tables behind the group's address spaces.
+    package var pageTables: [PageTables] { spaces.sorted { $0.key.rawValue < $1.key.rawValue }.map(\.value.tables) }
     /// `struct address_space` of each shared memory object.
     var sharedMappings: [SharedMemoryID: VirtualAddress] = [:]
     /// The page cache of each file whose name was removed.
