@@ -5,7 +5,7 @@ PACKAGES = build-essential pkg-config libxen-dev libkdumpfile-dev libsqlite3-dev
 	qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio e2fsprogs openssh-client iproute2 util-linux xz-utils
 
 # Programs of the host and the control domain, which must not need Swift's libraries there.
-HOST_PROGRAMS = xenpr xenprd xenpr-lab
+HOST_PROGRAMS = xenpr xenprd xenpr-lab xenpr-fuzz
 # Programs that are alone in their world: the minor's process 1, and the agent on any distribution.
 STATIC_PROGRAMS = xenpr-minor xenpr-agent
 
@@ -16,7 +16,13 @@ CASES ?= Tests/Cases
 REPORT ?=
 ON ?= xen
 
-.PHONY: demo test cases faults zdtm bench table matrix build packages lint unit install install-agent clean
+FUZZ = .build/release/xenpr-fuzz
+# What make fuzz does; make test makes fewer.
+MUTATIONS ?= 100000
+INPUTS ?= 1000000
+SEED ?= 1
+
+.PHONY: demo test fuzz cases faults zdtm bench table matrix build packages lint unit install install-agent clean
 
 demo: build
 	$(LAB) run --on xen Tests/Cases
@@ -24,8 +30,15 @@ demo: build
 test: lint unit build
 	$(LAB) run --on qemu --dump $(DUMP) Tests/Cases
 	XENPR_DUMP=$(DUMP) swift test --skip-build --filter DumpTests
+	$(FUZZ) run $(DUMP) --mutations 500
+	Support/fuzz-parsers 20000
 	$(LAB) run --on xen $(if $(REPORT),--report $(REPORT)) Tests/Cases
 	$(LAB) faults
+
+# The walk over a dead kernel's memory attacked with damage, and its parsers with made-up inputs: docs/hostile-memory.md.
+fuzz: build
+	$(FUZZ) run $(DUMP) --mutations $(MUTATIONS) --seed $(SEED) $(if $(REPORT),--report $(REPORT))
+	Support/fuzz-parsers $(INPUTS)
 
 faults: build
 	$(LAB) faults $(if $(REPORT),--report $(REPORT))

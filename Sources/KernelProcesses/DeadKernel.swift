@@ -6,6 +6,8 @@ import ProcessModel
 /// Where everything lies in this kernel, resolved once.
 public struct KernelLayout: Sendable {
     let task: TaskLayout
+    let taskChecks: TaskChecksLayout
+    let memoryChecks: MemoryChecksLayout
     let signal: SignalLayout
     let cgroup: CgroupLayout
     let credentials: CredentialsLayout
@@ -29,6 +31,8 @@ public struct KernelLayout: Sendable {
     /// - Throws: the first structure or field that this kernel lacks and the walk cannot do without.
     public init(_ types: TypeTable) throws(KernelError) {
         task = try TaskLayout(types)
+        taskChecks = TaskChecksLayout(types)
+        memoryChecks = MemoryChecksLayout(types)
         signal = try SignalLayout(types)
         cgroup = try CgroupLayout(types)
         credentials = try CredentialsLayout(types)
@@ -63,6 +67,10 @@ public final class DeadKernel {
     public internal(set) var gaps: [Gap] = []
     var cgroupPaths: [VirtualAddress: [UInt8]] = [:]
     var seccompFilters: [VirtualAddress: SeccompFilter] = [:]
+    /// What contradicts itself in the process that is being read.
+    var contradictions: [MemoryFault] = []
+    /// Frames of the zero pages, once they were looked up.
+    var zeroFrames: Set<FrameNumber>?
     var knownRunningTasks: [Int: TaskAddress]?
 
     /// The symbols that the walk asks for.
@@ -73,6 +81,7 @@ public final class DeadKernel {
             "futex_wait_restart", "posix_cpu_nsleep_restart", "xstate_offsets", "xstate_sizes", "xstate_flags",
             "fpu_kernel_xstate_size", "special_mapping_vmops", "shm_mnt", "shm_vm_ops", "vdso_image_64", "__start_init_task",
             "__end_init_task", "__start_init_stack", "__end_init_stack", "init_stack", "panic_cpu", "prb",
+            "empty_zero_page", "huge_zero_pfn",
         ])
     }
 

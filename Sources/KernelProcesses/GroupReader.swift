@@ -65,6 +65,8 @@ struct GroupBuilder {
     var pages: KernelPages
     private var addressSpaces: [VirtualAddress: AddressSpaceID] = [:]
     private var signalActions: [VirtualAddress: SignalActionsID] = [:]
+    private var signalActionUsers: [VirtualAddress: Int] = [:]
+    private var memoryUsers: [AddressSpaceID: [TaskAddress]] = [:]
 
     init(kernel: DeadKernel, name: String, clocks: GuestClocks, initNamespaces: Namespaces) {
         self.kernel = kernel
@@ -76,8 +78,14 @@ struct GroupBuilder {
 
     /// Reads a process; what cannot be read refuses the process, and is said.
     mutating func add(_ leader: TaskAddress) {
+        kernel.contradictions = []
         do throws(MemoryFault) {
-            group.processes.append(try process(leader))
+            let process = try process(leader)
+            group.processes.append(process)
+            for fault in kernel.contradictions {
+                group.obstacles.append(
+                    Obstacle(.refused, pid: process.pid, reason: "the kernel contradicts itself about it: \(fault)"))
+            }
         } catch {
             let gap = Gap(object: kernel.describe(leader), field: "process", fault: error)
             kernel.gaps.append(gap)
@@ -124,6 +132,7 @@ struct GroupBuilder {
         process.personality = try reader.uint32(fields.personality, of: leader)
         process.flags = try reader.uint32(fields.flags, of: leader)
         process.cgroupPath = KernelString(bytes: try kernel.cgroupPath(of: leader))
+        try kernel.check(leader: leader, signal: signal)
         if case .zombie = state { return process }
         process.namespaces = try kernel.namespaces(of: leader)
         readNamespaces(of: leader, process.namespaces)
@@ -149,12 +158,15 @@ struct GroupBuilder {
         }
         process.descriptorTable = files.descriptorTable(at: try reader.pointer(fields.files, of: leader), pid: process.pid)
         process.filesystemContext = files.filesystemContext(at: try reader.pointer(fields.fs, of: leader), pid: process.pid)
-        process.signalActions = try signalActions(at: try reader.pointer(fields.sighand, of: leader))
-        for task in try kernel.threads(of: leader) {
+        let threads = try kernel.threads(of: leader)
+        process.signalActions = try signalActions(at: try reader.pointer(fields.sighand, of: leader), users: threads.count)
+        for task in threads {
+            try kernel.check(task, of: leader)
             process.threads.append(try kernel.thread(task, clocks: group.clocks))
             try notePIDs(at: reader.pointer(fields.threadPID, of: task))
             try checkShares(task, with: leader, pid: process.pid)
         }
+        try checkMemory(at: mm, of: process, leader: leader, threads: threads)
         return process
     }
 
@@ -204,12 +216,29 @@ struct GroupBuilder {
         return id
     }
 
-    private mutating func signalActions(at sighand: VirtualAddress) throws(MemoryFault) -> SignalActionsID {
-        if let known = signalActions[sighand] { return known }
+    private mutating func signalActions(at sighand: VirtualAddress, users: Int) throws(MemoryFault) -> SignalActionsID {
+        signalActionUsers[sighand, default: 0] += users
+        if let known = signalActions[sighand] {
+            try kernel.check(SignalActions(actions: []), at: sighand, users: signalActionUsers[sighand] ?? 0)
+            return known
+        }
         let id = SignalActionsID(rawValue: UInt32(signalActions.count + 1))
-        group.signalActions[id] = try kernel.signalActions(at: sighand)
+        let actions = try kernel.signalActions(at: sighand)
+        try kernel.check(actions, at: sighand, users: users)
+        group.signalActions[id] = actions
         signalActions[sighand] = id
         return id
+    }
+
+    private mutating func checkMemory(
+        at mm: VirtualAddress, of process: DeadProcess, leader: TaskAddress, threads: [TaskAddress]
+    ) throws(MemoryFault) {
+        guard let id = process.addressSpace else { return }
+        memoryUsers[id, default: []] += threads
+        pages.spaces[id]?.anonymousPages = try kernel.expectedAnonymousPages(of: mm, users: memoryUsers[id] ?? [])
+        try kernel.checkOwner(of: mm, leader: leader, users: memoryUsers[id]?.count ?? 0)
+        guard let space = group.addressSpaces[id] else { return }
+        for thread in process.threads { kernel.checkInstructionPointer(of: thread, in: space, leader: leader) }
     }
 
     /// A thread shares memory and signal actions with its leader by definition, descriptors and working directory by habit;

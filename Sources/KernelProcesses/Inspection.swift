@@ -90,7 +90,8 @@ extension KernelPages {
             count += runs.reduce(0) { $0 + Int($1.count) }
             return true
         }
-        try forEachPage(of: mapping, in: space, &collector, body)
+        guard let area = space.value.mappings.firstIndex(of: mapping) else { return 0 }
+        try forEachPage(ofArea: area, in: space, &collector, body)
         try collector.flush(body)
         return count
     }

@@ -40,6 +40,14 @@ public final class MutationRun {
     private var learnedFrames: [UInt64] = []
     private var baseline = WalkResult()
 
+    /// Each group's verdict and reasons without a change, and the gaps.
+    public var unchanged: [String] {
+        baseline.groups.sorted { $0.key < $1.key }.map {
+            ([$0.key, $0.value.verdict.rawValue] + $0.value.reasons).joined(separator: "  ")
+        }
+            + baseline.gaps.map { "gap: \($0)" }
+    }
+
     /// Pieces that the walk reads and that can be changed.
     public var pieceCount: Int { pieces.count }
     /// Bytes kept of the dump, which are no part of what a salvage needs.

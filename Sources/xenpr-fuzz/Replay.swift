@@ -8,11 +8,15 @@ struct ReplayCommand: AsyncParsableCommand {
         commandName: "replay", abstract: "Makes one mutation again, in this process, and tells all about it.")
 
     @OptionGroup var source: FuzzSource
-    @Option(help: "The number of the mutation.")
-    var only: Int
+    @Option(help: "The number of the mutation; without it the salvage of the unchanged memory is told.")
+    var only: Int?
 
     func run() async throws {
         let run = try source.open()
+        guard let only else {
+            print(run.unchanged.joined(separator: "\n"))
+            return
+        }
         let (mutation, piece, _) = run.mutation(only)
         print("kind     \(mutation.kind.rawValue)")
         print("address  \(mutation.address), virtual \(piece.virtual)")

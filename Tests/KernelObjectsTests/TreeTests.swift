@@ -37,8 +37,8 @@ import Testing
 
     func walkMaple(limit: Int = 1000) throws -> (found: [UInt64], fault: MemoryFault?) {
         var found: [UInt64] = []
-        let fault = reader.forEach(inMapleTree: tree, layout: try MapleTreeLayout(types), limit: limit) {
-            found.append($0.rawValue)
+        let fault = reader.forEach(inMapleTree: tree, layout: try MapleTreeLayout(types), limit: limit) { entry, _ in
+            found.append(entry.rawValue)
         }
         return (found, fault)
     }

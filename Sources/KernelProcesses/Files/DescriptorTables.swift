@@ -20,6 +20,7 @@ extension FileReader {
         var descriptors: [Descriptor] = []
         do throws(MemoryFault) {
             for (number, file, closesOnExec) in try slots(ofTable: address) {
+                countReference(to: file)
                 descriptors.append(Descriptor(number: number, file: self.file(at: file), closesOnExec: closesOnExec))
             }
         } catch {
@@ -31,13 +32,14 @@ extension FileReader {
     }
 
     /// The occupied slots of a table, ascending.
-    private func slots(ofTable address: VirtualAddress) throws(MemoryFault) -> [(Int32, VirtualAddress, Bool)] {
+    private mutating func slots(ofTable address: VirtualAddress) throws(MemoryFault) -> [(Int32, VirtualAddress, Bool)] {
         let layout = layout.table
         let table = try kernel.pointer(layout.current, of: address)
         let limit = Int(try kernel.uint32(layout.limit, of: table))
         guard limit <= Self.descriptorLimit else {
             throw MemoryFault(.damaged("table of \(limit) descriptors"), at: table)
         }
+        try checkTable(at: table, of: address)
         let files = try kernel.pointer(layout.files, of: table)
         let closeOnExec = try kernel.pointer(layout.closeOnExec, of: table)
         let open = try kernel.pointer(layout.open, of: table)
@@ -45,6 +47,12 @@ extension FileReader {
         // `max_fds` is a multiple of 64, and so are the lengths of the bit maps.
         for word in 0..<(limit + 63) / 64 {
             let occupied = try kernel.memory.integer(at: open + word * 8, as: UInt64.self)
+            for bit in 0..<64 where occupied >> UInt64(bit) & 1 == 0 && word * 64 + bit < limit {
+                // A number is taken before it gets its file, and given back after it has lost it.
+                guard try kernel.memory.pointer(at: files + (word * 64 + bit) * 8).isNull else {
+                    throw MemoryFault(.damaged("descriptor \(word * 64 + bit) is open and free at once"), at: table)
+                }
+            }
             if occupied == 0 { continue }
             let closing = try kernel.memory.integer(at: closeOnExec + word * 8, as: UInt64.self)
             for bit in 0..<64 where occupied >> UInt64(bit) & 1 == 1 && word * 64 + bit < limit {

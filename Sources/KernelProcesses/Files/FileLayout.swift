@@ -20,6 +20,7 @@ public struct FileLayout: Sendable {
     let terminals: TerminalLayout
     let pages: PageCacheLayout
     let catchUp: CatchUpLayout
+    let checks: FileChecksLayout
 
     /// - Throws: the first structure or field that this kernel lacks and the walk cannot do without.
     public init(_ types: TypeTable) throws(KernelError) {
@@ -40,6 +41,7 @@ public struct FileLayout: Sendable {
         terminals = try TerminalLayout(types)
         pages = try PageCacheLayout(types)
         catchUp = try CatchUpLayout(types)
+        checks = FileChecksLayout(types)
     }
 }
 

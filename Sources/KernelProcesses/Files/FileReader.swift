@@ -46,6 +46,8 @@ public struct FileReader {
     var filesInFlight: [VirtualAddress] = []
     /// The file that maps a shared anonymous memory.
     var anonymousFiles: [SharedMemoryID: FileID] = [:]
+    /// How often each `struct file` is held by descriptors and areas of the group.
+    var references: [VirtualAddress: Int] = [:]
     /// Inodes of files in filesystems.
     var inodes: [FileID: VirtualAddress] = [:]
 

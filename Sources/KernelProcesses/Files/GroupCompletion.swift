@@ -12,6 +12,7 @@ extension FileReader {
         resolveUnixPeers()
         countTerminalFilesOutside()
         readLocks()
+        checkReferences()
     }
 
     /// The most files believed to travel through the sockets of one group; the kernel allows a user RLIMIT_NOFILE of them.

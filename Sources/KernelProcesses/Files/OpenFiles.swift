@@ -14,6 +14,7 @@ extension FileReader {
     mutating func readFile(at address: VirtualAddress, id: FileID) throws(MemoryFault) -> OpenFile {
         let fields = layout.file
         let mode = try kernel.uint32(fields.mode, of: address)
+        try checkFile(at: address, mode: mode, isPathOnly: mode & Self.pathOnlyMode != 0)
         var flags = try kernel.uint32(fields.flags, of: address) & ~(3 | Self.closeOnExecFlag)
         // FMODE_READ is 1 and FMODE_WRITE 2, so O_RDONLY, O_WRONLY and O_RDWR are the mode less one.
         if mode & 3 != 0 { flags |= (mode & 3) - 1 }
@@ -52,10 +53,14 @@ extension FileReader {
         if isPathOnly { return .path(try node(ofPathAt: address + fields.path.offset)) }
         switch operations.kind(at: try kernel.pointer(fields.operations, of: address)) {
         case .pipe:
+            try checkPipe(at: kernel.pointer(fields.privateData, of: address), inode: inode)
             let pipe = try pipe(ofInode: inode, info: kernel.pointer(fields.privateData, of: address))
             let node = try node(ofPathAt: address + fields.path.offset)
             return try filesystem(ofInode: inode).isKernelInternal ? .pipe(pipe) : .fifo(node, pipe: pipe)
-        case .socket: return try socket(at: kernel.pointer(fields.privateData, of: address), file: id)
+        case .socket: 
+            let socket = try kernel.pointer(fields.privateData, of: address)
+            try checkSocket(at: socket, sock: kernel.pointer(layout.sockets.sock, of: socket), file: address)
+            return try self.socket(at: socket, file: id)
         case .eventfd: return try eventCounter(at: kernel.pointer(fields.privateData, of: address))
         case .epoll: return try epoll(at: kernel.pointer(fields.privateData, of: address), file: id)
         case .timerfd: return try timer(at: kernel.pointer(fields.privateData, of: address))

@@ -7,6 +7,10 @@ import ProcessModel
 struct ReadAddressSpace {
     var value: AddressSpace
     var tables: PageTables
+    /// Of each mapping, in their order.
+    var facts: [AreaFacts]
+    /// The kernel's own count; nil when it is not known for sure.
+    var anonymousPages: Int?
 }
 
 extension DeadKernel {
@@ -44,12 +48,16 @@ extension DeadKernel {
         space.coredumpFilter = UInt32(flags >> 2 & 0x1ff)
         if let table = fields.ioContexts, try !reader.pointer(table, of: mm).isNull { space.asynchronousIOContexts = 1 }
         let executable = try reader.pointer(fields.executable, of: mm)
-        if !executable.isNull { space.executable = files.file(at: executable) }
+        if !executable.isNull {
+            files.countReference(to: executable)
+            space.executable = files.file(at: executable)
+        }
 
-        var areas: [VirtualAddress] = []
-        if let fault = forEachArea(of: mm, { areas.append($0) }) { throw fault }
+        var areas: [(VirtualAddress, ClosedRange<UInt64>?)] = []
+        if let fault = forEachArea(of: mm, { areas.append(($0, $1)) }) { throw fault }
         var end: UInt64 = 0
-        for area in areas {
+        var facts: [AreaFacts] = []
+        for (area, range) in areas {
             guard try reader.pointer(fields.areaSpace, of: area) == mm else {
                 throw MemoryFault(.damaged("area that belongs to another address space"), at: area)
             }
@@ -57,17 +65,23 @@ extension DeadKernel {
             guard mapping.start.rawValue >= end, mapping.start < mapping.end, mapping.end.rawValue <= Self.userLimit,
                 mapping.start.offsetInPage == 0, mapping.end.offsetInPage == 0
             else { throw MemoryFault(.damaged("area \(mapping.start)-\(mapping.end) out of order"), at: area) }
+            // The tree's own limits of the entry.
+            require(
+                range.map { $0 == mapping.start.rawValue...(mapping.end.rawValue - 1) } ?? true,
+                "area \(mapping.start)-\(mapping.end) stands elsewhere in its tree", at: area)
             end = mapping.end.rawValue
             space.mappings.append(mapping)
+            facts.append(try self.facts(ofArea: area))
         }
         let root = try reader.memory.translate(reader.pointer(fields.pgd, of: mm))
+        try check(space, at: mm, pageTables: root)
         let kernel = manifest.tables
         return ReadAddressSpace(
             value: space,
-            tables: PageTables(root: root, levels: kernel.levels, encryptionMask: kernel.encryptionMask))
+            tables: PageTables(root: root, levels: kernel.levels, encryptionMask: kernel.encryptionMask), facts: facts)
     }
 
-    private func forEachArea(of mm: VirtualAddress, _ body: (VirtualAddress) -> Void) -> MemoryFault? {
+    private func forEachArea(of mm: VirtualAddress, _ body: (VirtualAddress, ClosedRange<UInt64>?) -> Void) -> MemoryFault? {
         if let tree = layout.memory.tree, let maple = layout.memory.maple {
             return reader.forEach(inMapleTree: mm + tree.offset, layout: maple, limit: Self.areaLimit, body)
         }
@@ -79,7 +93,7 @@ extension DeadKernel {
             var count = 0
             while !area.isNull {
                 guard count < Self.areaLimit else { throw MemoryFault(.damaged("list of too many areas"), at: area) }
-                body(area)
+                body(area, nil)
                 count += 1
                 area = try reader.pointer(next, of: area)
             }
@@ -94,6 +108,7 @@ extension DeadKernel {
     {
         let fields = layout.memory
         let flags = try reader.value(fields.areaFlags, of: area)
+        try checkFlags(flags, of: area)
         let start = try reader.pointer(fields.start, of: area)
         let end = try reader.pointer(fields.end, of: area)
         let kind = try kind(of: area, flags: flags, start: start, end: end, in: space, files: &files)
@@ -139,6 +154,7 @@ extension DeadKernel {
             if start <= space.startStack, space.startStack < end { return .stack }
             return .anonymous
         }
+        files.countReference(to: file)
         let inode = try reader.pointer(fields.fileInode, of: file)
         let mode = try reader.value(fields.inodeMode, of: inode)
         guard mode & 0o170000 == 0o100000 else {

@@ -25,7 +25,14 @@ public struct KernelPages: PageSupply {
             switch object {
             case .addressSpace(let id):
                 guard let space = spaces[id] else { throw PageSupplyError("no address space \(id)") }
-                for mapping in space.value.mappings { try forEachPage(of: mapping, in: space, &collector, body) }
+                var anonymous = 0
+                for index in space.value.mappings.indices {
+                    anonymous += try forEachPage(ofArea: index, in: space, &collector, body)
+                }
+                // What the kernel counts is more than what is there: entries of the page tables were lost.
+                if let promised = space.anonymousPages, promised != anonymous {
+                    throw PageSupplyError("\(anonymous) anonymous pages where the kernel counts \(promised)")
+                }
             case .sharedMemory(let id):
                 guard let mapping = sharedMappings[id] else { throw PageSupplyError("no shared memory \(id)") }
                 try forEachPage(ofCache: mapping, &collector, body)
@@ -60,15 +67,20 @@ public struct KernelPages: PageSupply {
     }
 
     /// The pages of one area that are its own: for a file, only those that were copied on write.
+    /// - Returns: how many anonymous pages there are.
+    @discardableResult
     func forEachPage(
-        of mapping: Mapping, in space: ReadAddressSpace, _ collector: inout RunCollector, _ body: ([PageRun]) -> Bool
-    ) throws {
+        ofArea area: Int, in space: ReadAddressSpace, _ collector: inout RunCollector, _ body: ([PageRun]) -> Bool
+    ) throws -> Int {
+        let mapping = space.value.mappings[area]
+        let facts = space.facts[area]
+        var anonymous = 0
         switch mapping.kind {
         case .sharedFile, .sharedAnonymous, .systemVSharedMemory, .vvar, .kernelGate, .unsupported, .memfd(_, isPrivate: false):
-            return
+            return 0
         case .vdso:
             try forEachPage(ofVDSO: mapping, &collector, body)
-            return
+            return 0
         case .anonymous, .heap, .stack, .privateFile, .memfd(_, isPrivate: true):
             break
         }
@@ -79,14 +91,16 @@ public struct KernelPages: PageSupply {
             guard let first = entry.frame else {
                 throw PageSupplyError("page at \(address) is not in memory (swapped out or in migration)")
             }
-            guard try kernel.isAnonymous(first) else { return }
+            guard try kernel.isAnonymous(first, at: address, start: mapping.start, facts) else { return }
             let pages = entry.size >> 12
             for index in 0..<pages {
                 let page = VirtualAddress(address.rawValue &+ index << 12)
                 guard page >= mapping.start, page < mapping.end else { continue }
+                anonymous += 1
                 try collector.add(page, FrameNumber(first.rawValue &+ index), body)
             }
         }
+        return anonymous
     }
 
     /// The vDSO is code of the dead kernel, so all of it is saved, also what no page table maps yet: it is in the image that
@@ -157,18 +171,7 @@ struct RunCollector {
 
 extension DeadKernel {
     /// PAGE_MAPPING_ANON (include/linux/page-flags.h): set for anonymous pages and, with a second bit, for those merged by KSM.
-    private static let anonymousBit: UInt64 = 1
-
-    /// Whether a frame belongs to an anonymous mapping. The zero page and pages of files do not.
-    func isAnonymous(_ frame: FrameNumber) throws(MemoryFault) -> Bool {
-        guard let map = try reader.variable("vmemmap_base") else {
-            throw MemoryFault(.damaged("no vmemmap_base"), at: frame.address)
-        }
-        var page = VirtualAddress(map &+ frame.rawValue &* UInt64(layout.pages.size))
-        let head = try reader.value(layout.pages.compoundHead, of: page)
-        if head & 1 == 1 { page = VirtualAddress(head - 1) }
-        return try reader.value(layout.pages.mapping, of: page) & Self.anonymousBit != 0
-    }
+    static let anonymousBit: UInt64 = 1
 
     /// The frame that a `struct page` describes.
     func frame(ofPage page: VirtualAddress) throws(MemoryFault) -> FrameNumber {

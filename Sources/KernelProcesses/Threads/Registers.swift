@@ -81,6 +81,7 @@ extension DeadKernel {
         } else {
             try readStack(of: task, into: &result)
         }
+        check(result, of: task)
         return result
     }
 
