@@ -118,6 +118,7 @@ let package = Package(
             "DumpTests",
             ["KernelProcesses", "Checkpoint", "DumpSource", "ProcessModel", "KernelObjects", "KernelTypes", "GuestMemory"]),
         tests("KernelObjectsTests", ["KernelObjects", "SyntheticMemory"]),
+        tests("MutationTests", ["Mutation", "GuestMemory", "SyntheticMemory"]),
         tests("CheckpointTests", ["Checkpoint", "ProcessModel", "GuestMemory", "PlainJSON"]),
         tests("AgentTests", ["xenpr-agent", "PlainJSON"]),
         tests("PlainJSONTests", ["PlainJSON"]),

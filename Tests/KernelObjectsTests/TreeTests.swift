@@ -55,6 +55,27 @@ import Testing
         #expect(fault == nil)
     }
 
+    /// Each entry comes with the indices that the pivots give it: what an area's own limits are compared with.
+    @Test func entriesOfAMapleTreeHaveTheirRanges() throws {
+        let root = tree + 0x100, left = tree + 0x200, right = tree + 0x300
+        memory.place([root.rawValue | 3 << 3 | 2], at: tree)
+        node([0xfff], [left.rawValue | 1 << 3 | 2, right.rawValue | 1 << 3 | 2], at: root)
+        node([0xf, 0xff, 0xfff], [0x1000, 0, 0x2000], at: left)
+        node([0x1fff], [0x3000], at: right)
+        var ranges: [ClosedRange<UInt64>] = []
+        let fault = reader.forEach(inMapleTree: tree, layout: try MapleTreeLayout(types), limit: 10) { ranges.append($1) }
+        #expect(fault == nil)
+        #expect(ranges == [0...0xf, 0x100...0xfff, 0x1000...0x1fff])
+    }
+
+    @Test func pivotsThatDoNotAscendAreDamage() throws {
+        memory.place([(tree + 0x100).rawValue | 1 << 3 | 2], at: tree)
+        node([0xff, 0x10, 0xfff], [0x1000, 0x2000, 0x3000], at: tree + 0x100)
+        let (found, fault) = try walkMaple()
+        #expect(found == [0x1000])
+        #expect(fault != nil)
+    }
+
     /// A VMA tree with a cycle: the depth of a maple tree is bounded, so the walk is.
     @Test func aCycleInAMapleTreeEnds() throws {
         let root = tree + 0x100
