@@ -10,7 +10,7 @@ HOST_PROGRAMS = xenpr xenprd xenpr-lab xenpr-fuzz
 STATIC_PROGRAMS = xenpr-minor xenpr-agent
 
 LAB = .build/release/xenpr-lab
-# The memory of a dead guest with all cases in it, which the dump tests read.
+# The memory of a dead guest with all cases in it, which the dump tests read, and beside it (.truth) what was recorded of them while they lived.
 DUMP = $(CURDIR)/.build/dump.elf
 CASES ?= Tests/Cases
 REPORT ?=
@@ -22,13 +22,13 @@ MUTATIONS ?= 100000
 INPUTS ?= 1000000
 SEED ?= 1
 
-.PHONY: demo test fuzz cases faults zdtm bench table matrix build packages lint unit install install-agent clean
+.PHONY: demo test truth diff-table fuzz cases faults zdtm bench table matrix build packages lint unit install install-agent clean
 
 demo: build
 	$(LAB) run --on xen Tests/Cases
 
 test: lint unit build
-	$(LAB) run --on qemu --dump $(DUMP) Tests/Cases
+	$(LAB) run --on qemu --dump $(DUMP) --truth Tests/Cases
 	XENPR_DUMP=$(DUMP) swift test --skip-build --filter DumpTests
 	$(FUZZ) run $(DUMP) --mutations 500
 	Support/fuzz-parsers 20000
@@ -61,6 +61,16 @@ matrix: build
 	for guest in $(GUESTS); do \
 		$(LAB) run --on qemu --guest $$guest --report .build/support-$$guest.json Tests/Cases; done; \
 	$(LAB) support --to docs/support.md $(GUESTS:%=.build/support-%.json)
+
+# What the living kernel and CRIU say, recorded just before a crash, and the dead kernel's memory and our images compared with it; GUEST is a Debian.
+GUEST ?= bookworm
+truth: build
+	$(LAB) run --on qemu --guest $(GUEST) --dump $(DUMP) --truth $(CASES)
+	XENPR_DUMP=$(DUMP) swift test --filter DumpTests
+
+# The document of where our images may differ from CRIU's.
+diff-table: build
+	.build/release/xenpr diff --reasons > docs/diff.md
 
 # The README's table of what comes back.
 table: build

@@ -78,6 +78,8 @@ let package = Package(
         room("PlainJSON"),
         room("Checkpoint", ["ProcessModel", "GuestMemory", "PlainJSON", "CLinux"]),
         room("Salvage", ["KernelProcesses", "Checkpoint"]),
+        // Checkpoints of two makers, compared; for tests and for people.
+        room("ImageDiff", ["Checkpoint"]),
 
         // Damage done to a dead kernel's memory on purpose.
         room(
@@ -98,7 +100,8 @@ let package = Package(
         program(
             "xenpr",
             [
-                "Salvage", "DumpSource", "XenSource", "XenControl", "PlainJSON", "DaemonAPI", arguments, http, subprocess,
+                "Salvage", "ImageDiff", "DumpSource", "XenSource", "XenControl", "PlainJSON", "DaemonAPI", arguments, http,
+                subprocess,
                 system,
                 toml,
             ]),
@@ -116,10 +119,13 @@ let package = Package(
         tests("KernelTypesTests", ["KernelTypes", "SyntheticMemory"]),
         tests(
             "DumpTests",
-            ["KernelProcesses", "Checkpoint", "DumpSource", "ProcessModel", "KernelObjects", "KernelTypes", "GuestMemory"]),
+            [
+                "Salvage", "ImageDiff", "KernelProcesses", "Checkpoint", "DumpSource", "ProcessModel", "KernelObjects",
+                "KernelTypes", "GuestMemory",
+            ]),
         tests("KernelObjectsTests", ["KernelObjects", "SyntheticMemory"]),
         tests("MutationTests", ["Mutation", "GuestMemory", "SyntheticMemory"]),
-        tests("CheckpointTests", ["Checkpoint", "ProcessModel", "GuestMemory", "PlainJSON"]),
+        tests("CheckpointTests", ["Checkpoint", "ImageDiff", "ProcessModel", "GuestMemory", "PlainJSON"]),
         tests("AgentTests", ["xenpr-agent", "PlainJSON"]),
         tests("PlainJSONTests", ["PlainJSON"]),
         .target(

@@ -1,6 +1,6 @@
 /// The kinds of image files that CRIU reads, with their magic numbers (criu/include/magic.h) and names (criu/image-desc.c), both of 3.17.1
 /// and unchanged in 4.2.
-enum ImageKind: UInt32, Sendable, CaseIterable {
+package enum ImageKind: UInt32, Sendable, CaseIterable {
     case inventory = 0x5831_3116
     case processTree = 0x5027_3030
     case identifiers = 0x5443_2030

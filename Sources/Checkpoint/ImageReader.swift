@@ -1,22 +1,22 @@
 /// An image file taken apart again: for tests, and for a look at what a checkpoint holds.
-struct ImageContents: Sendable {
-    struct Entry: Sendable {
-        var message: ProtobufFields
-        /// What follows the message of pipe data, socket queues and ghost files.
-        var payload: [UInt8]
+package struct ImageContents: Sendable {
+    package struct Entry: Sendable {
+        package var message: ProtobufFields
+        /// What follows the message of pipe data, socket queues, TCP connections and ghost files.
+        package var payload: [UInt8]
     }
 
-    var kind: ImageKind
-    var entries: [Entry]
+    package var kind: ImageKind
+    package var entries: [Entry]
 
     /// Why a file is no image.
-    enum Problem: Error, Sendable, Equatable {
+    package enum Problem: Error, Sendable, Equatable {
         case unknownMagic
         case truncated(offset: Int)
         case damaged(ProtobufError)
     }
 
-    init(parsing bytes: [UInt8]) throws(Problem) {
+    package init(parsing bytes: [UInt8]) throws(Problem) {
         guard let (kind, headerLength) = ImageKind.recognize(bytes) else { throw .unknownMagic }
         self.kind = kind
         self.entries = []
@@ -42,6 +42,8 @@ struct ImageContents: Sendable {
         switch kind {
         case .pipeData, .fifoData, .socketQueues: Int(clamping: message.number(2) ?? 0)
         case .ghostFile: remaining
+        // Both queues, the one of what was received first.
+        case .tcpStream: Int(clamping: (message.number(1) ?? 0) &+ (message.number(3) ?? 0))
         default: 0
         }
     }

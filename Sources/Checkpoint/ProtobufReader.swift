@@ -1,27 +1,27 @@
 /// Why bytes are no protocol buffers message.
-struct ProtobufError: Error, Sendable, Equatable, CustomStringConvertible {
-    var offset: Int
-    var problem: String
+package struct ProtobufError: Error, Sendable, Equatable, CustomStringConvertible {
+    package var offset: Int
+    package var problem: String
 
-    var description: String { "damaged message at byte \(offset): \(problem)" }
+    package var description: String { "damaged message at byte \(offset): \(problem)" }
 }
 
 /// The fields of one message in the order in which they come, their numbers kept and their meaning left to the caller.
-struct ProtobufFields: Sendable, Equatable {
-    enum Value: Sendable, Equatable {
+package struct ProtobufFields: Sendable, Equatable {
+    package enum Value: Sendable, Equatable {
         /// Varint, fixed 64 or fixed 32.
         case number(UInt64)
         case data([UInt8])
     }
 
-    private(set) var fields: [(number: UInt32, value: Value)] = []
+    package private(set) var fields: [(number: UInt32, value: Value)] = []
 
-    static func == (left: ProtobufFields, right: ProtobufFields) -> Bool {
+    package static func == (left: ProtobufFields, right: ProtobufFields) -> Bool {
         left.fields.elementsEqual(right.fields) { $0.number == $1.number && $0.value == $1.value }
     }
 
     /// Reads a whole message; never more than its bytes, whatever the lengths in it say.
-    init(parsing bytes: [UInt8]) throws(ProtobufError) {
+    package init(parsing bytes: [UInt8]) throws(ProtobufError) {
         var position = 0
         while position < bytes.count {
             let key = try Self.varint(bytes, &position)
@@ -68,33 +68,33 @@ struct ProtobufFields: Sendable, Equatable {
     }
 
     /// The last number of a field, as proto2 has it for a field that came twice.
-    func number(_ field: UInt32) -> UInt64? {
+    package func number(_ field: UInt32) -> UInt64? {
         for entry in fields.reversed() where entry.number == field {
             if case .number(let value) = entry.value { return value }
         }
         return nil
     }
 
-    func data(_ field: UInt32) -> [UInt8]? {
+    package func data(_ field: UInt32) -> [UInt8]? {
         for entry in fields.reversed() where entry.number == field {
             if case .data(let value) = entry.value { return value }
         }
         return nil
     }
 
-    func numbers(_ field: UInt32) -> [UInt64] {
+    package func numbers(_ field: UInt32) -> [UInt64] {
         fields.compactMap { entry in
             guard entry.number == field, case .number(let value) = entry.value else { return nil }
             return value
         }
     }
 
-    func message(_ field: UInt32) throws(ProtobufError) -> ProtobufFields? {
+    package func message(_ field: UInt32) throws(ProtobufError) -> ProtobufFields? {
         guard let bytes = data(field) else { return nil }
         return try ProtobufFields(parsing: bytes)
     }
 
-    func messages(_ field: UInt32) throws(ProtobufError) -> [ProtobufFields] {
+    package func messages(_ field: UInt32) throws(ProtobufError) -> [ProtobufFields] {
         var result: [ProtobufFields] = []
         for entry in fields where entry.number == field {
             if case .data(let bytes) = entry.value { result.append(try ProtobufFields(parsing: bytes)) }

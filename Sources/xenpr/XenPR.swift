@@ -19,7 +19,7 @@ struct XenPR: AsyncParsableCommand {
                 ]),
             CommandGroup(
                 name: "Kernels, dead or alive, and memory dumps:",
-                subcommands: [PlanCommand.self, InspectCommand.self, SalvageCommand.self]),
+                subcommands: [PlanCommand.self, InspectCommand.self, SalvageCommand.self, DiffCommand.self]),
         ])
 
     /// Parses the arguments and runs the command they name; each failure ends as one line on stderr and an exit code.

@@ -40,8 +40,8 @@ struct ContradictionTests {
             let field = try kernel.manifest.types.structure(damage.type).field(damage.field)
             let address = try Self.object(damage.object, in: kernel) + (damage.object == .stackEnd ? 0 : field.offset)
             let word = try kernel.reader.memory.integer(at: address, as: UInt64.self)
-            // A page more for an area's end, one more for a count, another object for a pointer.
-            memory.write(word &+ (damage.object == .area ? 4096 : 1), at: try kernel.physical(address))
+            // A page less for an area's end, one more for a count, another object for a pointer.
+            memory.write(damage.object == .area ? word - 4096 : word + 1, at: try kernel.physical(address))
         }
         let group = try #require(damaged.groups().first { $0.group.name == "counter" })
         let record = GroupCheckpoint.assess(group.group)
@@ -61,16 +61,17 @@ struct ContradictionTests {
         case .credentials: try kernel.reader.pointer(fields.credentials, of: task)
         case .stackEnd: try kernel.reader.pointer(fields.stack, of: task)
         case .structPID: try kernel.reader.pointer(fields.threadPID, of: task)
-        case .area: try Self.firstArea(in: kernel, of: kernel.reader.pointer(fields.mm, of: task))
+        case .area: try Self.areaOfPages(in: kernel, of: kernel.reader.pointer(fields.mm, of: task))
         }
     }
 
-    private static func firstArea(in kernel: DeadKernel, of mm: VirtualAddress) throws -> VirtualAddress {
+    /// The first area of more than one page.
+    private static func areaOfPages(in kernel: DeadKernel, of mm: VirtualAddress) throws -> VirtualAddress {
         let tree = try #require(kernel.layout.memory.tree)
         let maple = try #require(kernel.layout.memory.maple)
         var first: VirtualAddress?
-        _ = kernel.reader.forEach(inMapleTree: mm + tree.offset, layout: maple, limit: 1 << 16) { area, _ in
-            if first == nil { first = area }
+        _ = kernel.reader.forEach(inMapleTree: mm + tree.offset, layout: maple, limit: 1 << 16) { area, range in
+            if first == nil, range.count > 4096 { first = area }
         }
         return try #require(first)
     }

@@ -27,13 +27,20 @@ extension DeadKernel {
         return thread
     }
 
+    /// ORIG_RSEQ_SIZE of kernel/rseq.c.
+    private static let originalRseqSize: UInt32 = 32
+
     private func rseq(of task: TaskAddress) throws(MemoryFault) -> RseqRegistration? {
         let fields = layout.task
-        guard let area = fields.rseq, let length = fields.rseqLength, let signature = fields.rseqSignature else { return nil }
+        guard let area = fields.rseq, let signature = fields.rseqSignature else { return nil }
         let address = try reader.pointer(area, of: task)
         guard !address.isNull else { return nil }
+        // Kernels without rseq_len (it came with ee3e3ac05c26, Linux 6.3) take one size only: that of their struct rseq.
+        let size =
+            try fields.rseqLength.map { field throws(MemoryFault) in try reader.uint32(field, of: task) }
+            ?? Self.originalRseqSize
         return RseqRegistration(
-            address: address, size: try reader.uint32(length, of: task), signature: try reader.uint32(signature, of: task),
+            address: address, size: size, signature: try reader.uint32(signature, of: task),
             criticalSection: try userWord(at: address + 8, of: task).map { VirtualAddress($0) })
     }
 

@@ -13,6 +13,8 @@ struct CaseDefinition: Sendable {
     /// What the case shows to come back or not to, and the heading it belongs under, for the table of the README.
     var shows: String?
     var area: String?
+    /// Its processes can be stopped for a while without harm to the case, so that they are the same at the record of the truth and at the crash.
+    var isQuiescent = false
     /// Seconds between the last start and the crash.
     var settleSeconds: Double = 1
     /// Limit for each of the case's programs.
@@ -108,11 +110,15 @@ struct CaseDefinition: Sendable {
                 expect = verdict
             case "shows": shows = try text(value, file, key)
             case "area": area = try text(value, file, key)
+            case "quiescent":
+                guard let flag = value.bool else { throw wrong(file, key, "true or false") }
+                isQuiescent = flag
             case "settle_s": settleSeconds = try seconds(value, file, key, 0...600)
             case "timeout_s": timeoutSeconds = try seconds(value, file, key, 1...3600)
             default:
                 throw LabFailure(
-                    "\(file) has an unknown key \(key): packages, expect, shows, area, settle_s and timeout_s are known")
+                    "\(file) has an unknown key \(key): packages, expect, shows, area, quiescent, settle_s and timeout_s are known"
+                )
             }
         }
     }

@@ -51,4 +51,13 @@ struct SSHShell: Shell {
         try await Tool.require(
             "/bin/sh", ["-c", "tar -C \(quoted(directory)) --owner=0 --group=0 -cf - . | \(ssh)"], timeout: timeout)
     }
+
+    /// Copies the contents of a directory of the guest into a directory of the host, which is created.
+    func copyOut(_ directory: String, to destination: String, timeout: Duration) async throws {
+        try FileManager.default.createDirectory(atPath: destination, withIntermediateDirectories: true)
+        let ssh = (["ssh"] + options + [self.destination, "tar -C \(quoted(directory)) -cf - ."]).map(quoted).joined(
+            separator: " ")
+        try await Tool.require(
+            "/bin/sh", ["-c", "\(ssh) | tar -C \(quoted(destination)) --no-same-owner -xf -"], timeout: timeout)
+    }
 }

@@ -99,11 +99,4 @@ struct LabReport: Encodable, Sendable {
         try container.encode(skipped, forKey: .skipped)
         try container.encode(logs, forKey: .logs)
     }
-
-    func write(to path: String) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        try encoder.encode(self).write(to: URL(fileURLWithPath: path), options: .atomic)
-    }
 }

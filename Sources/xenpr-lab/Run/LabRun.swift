@@ -9,6 +9,8 @@ actor LabRun {
     /// Whether the machine is left running, for the caller to go on with.
     private let staysUp: Bool
     private let progress: Progress
+    /// What is recorded just before the crash; nil: nothing.
+    private let truth: TruthRecord?
     private var report: LabReport
     /// Indices into `runners` of the cases that are still in the run.
     private var alive: [Int]
@@ -16,7 +18,7 @@ actor LabRun {
 
     init(
         machine: any LabMachine, runners: [CaseRunner], trigger: Trigger, salvager: Salvager, report: LabReport,
-        progress: Progress, staysUp: Bool = false
+        progress: Progress, staysUp: Bool = false, truth: TruthRecord? = nil
     ) {
         self.machine = machine
         self.runners = runners
@@ -24,6 +26,7 @@ actor LabRun {
         self.salvager = salvager
         self.progress = progress
         self.staysUp = staysUp
+        self.truth = truth
         self.report = report
         alive = Array(runners.indices)
         self.report.cases = runners.map {
@@ -70,6 +73,8 @@ actor LabRun {
         try await startCases()
         try await emulator
         try await settle()
+        // What the crash must fall into begins after the record, which may take long on a busy host.
+        if let truth { try await record(truth) }
         // A client lives from before the crash until after the checks.
         await startClients()
         await beforeCrash()
@@ -77,6 +82,7 @@ actor LabRun {
         try await machine.crash(trigger)
         let record = try await machine.recover(by: salvager)
         try await summarize(record)
+        try await truth?.release(in: machine.main)
         await checkCases()
         await stopClients()
     }
@@ -144,6 +150,14 @@ actor LabRun {
     private func settle() async throws {
         let seconds = alive.map { runners[$0].definition.settleSeconds }.max() ?? 0
         try await Task.sleep(for: .milliseconds(Int64(seconds * 1000)))
+    }
+
+    private func record(_ truth: TruthRecord) async throws {
+        progress("recording the truth")
+        let start = ContinuousClock.now
+        let still = alive.map { runners[$0].definition }.filter(\.isQuiescent).map(\.name)
+        try await truth.take(in: machine.main, stillGroups: still)
+        progress("recorded the truth in \((ContinuousClock.now - start).seconds.padded(0)) s")
     }
 
     private func startClients() async {

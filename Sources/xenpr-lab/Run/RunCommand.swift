@@ -29,8 +29,17 @@ struct Run: AsyncParsableCommand {
         help: ArgumentHelp(
             "Keep the dump of the dead kernel as this file, for the dump tests (only --on qemu).", valueName: "file"))
     var dump: String?
+    @Flag(
+        help: ArgumentHelp(
+            "Also record what /proc and CRIU say of the processes just before the crash, as file.truth beside the dump."))
+    var truth = false
     @Argument(help: "Case directories, or directories of case directories.")
     var cases: [String]
+
+    func validate() throws {
+        if dump != nil, on != .qemu { throw ValidationError("--dump needs --on qemu") }
+        if truth, dump == nil { throw ValidationError("--truth needs --dump: the record is put beside the dump") }
+    }
 
     func run() async throws {
         let definitions = try CaseDefinition.load(cases)
@@ -41,9 +50,10 @@ struct Run: AsyncParsableCommand {
             machine: try setting.machine(), runners: definitions.map { CaseRunner($0, directory: setting.directory) },
             trigger: trigger, salvager: salvage,
             report: LabReport(on: on.rawValue, guest: guest.rawValue, salvage: salvage.rawValue, logs: setting.directory),
-            progress: setting.progress)
+            progress: setting.progress,
+            truth: truth ? dump.map { TruthRecord(directory: $0 + ".truth") } : nil)
         let result = await run.run()
-        if let report { try result.write(to: report) }
+        if let report { try result.writeReport(to: report) }
         if let dump { try Self.keepDump(of: setting.directory, as: dump) }
         print(Summary.text(of: result))
         if result.failed > 0 || result.failure != nil { throw ExitCode(1) }
