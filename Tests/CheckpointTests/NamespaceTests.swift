@@ -156,7 +156,7 @@ import Testing
     @Test func onlyLoopbackComesBack() throws {
         let loopback = NetworkAddress(bytes: [127, 0, 0, 1], prefixLength: 8)
         func group(_ change: (inout NetworkNamespace) -> Void) -> SyntheticGroup {
-            var sample = sample { $0.network = Self.own }
+            var sample = self.sample { $0.network = Self.own }
             var namespace = NetworkNamespace()
             var device = NetworkDevice(index: 1, name: "lo", mtu: 65536, flags: 9, isLoopback: true)
             device.addresses = [loopback]

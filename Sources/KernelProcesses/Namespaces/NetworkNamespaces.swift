@@ -10,6 +10,8 @@ struct NetworkNamespaceLayout: Sendable {
     /// nil in a kernel without IPv6.
     let internet6: (device: Field, addresses: Field, link: Field, address: Field, prefixLength: Field)?
     let packetFilters: [Field]
+    let hookCount, firstHook: Field
+    let hookSize: Int
     let customRules: [Field]
     let settings: [Field]
     let settingValues: Field
@@ -45,6 +47,10 @@ struct NetworkNamespaceLayout: Sendable {
             packetFilters = ["nf.hooks_ipv4", "nf.hooks_ipv6", "nf.hooks_arp", "nf.hooks_bridge"].compactMap {
                 net.optional($0)
             }
+            let hooks = try types.structure("nf_hook_entries")
+            hookCount = try hooks.field("num_hook_entries")
+            firstHook = try hooks.field("hooks")
+            hookSize = try types.structure("nf_hook_entry").size
             customRules = ["ipv4.fib_has_custom_rules", "ipv6.fib6_has_custom_rules"].compactMap { net.optional($0) }
             settings = [try net.field("ipv4.devconf_all"), try net.field("ipv4.devconf_dflt")]
             settingValues = try types.structure("ipv4_devconf").field("data")
@@ -71,14 +77,39 @@ extension GroupBuilder {
         if let fault { throw fault }
         for address in addresses { result.devices.append(try device(at: address, layout)) }
         for field in layout.packetFilters {
-            for index in 0..<field.count where try !reader.pointer(field.element(index), of: namespace).isNull {
-                result.filtersPackets = true
+            for index in 0..<field.count {
+                let hooks = try reader.pointer(field.element(index), of: namespace)
+                if !hooks.isNull, try filters(hooks, layout) { result.filtersPackets = true }
             }
         }
         for field in layout.customRules where try reader.value(field, of: namespace) != 0 { result.hasRoutingRules = true }
         result.hasOwnSettings = try hasOwnSettings(namespace, layout)
         return result
     }
+
+    /// Whether somebody has hooked into the path of packets, beyond the security module, which does so in each new namespace by itself.
+    private func filters(_ hooks: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault) -> Bool {
+        let own = Set(Self.securityHooks.compactMap { kernel.manifest.symbols.addresses[$0] })
+        let count = Int(try kernel.reader.value(layout.hookCount, of: hooks))
+        // MAX_HOOK_COUNT of net/netfilter/core.c
+        guard count <= 1024 else { throw MemoryFault(.damaged("\(count) packet filters"), at: hooks) }
+        for index in 0..<count {
+            // `hook` is the first member of struct nf_hook_entry.
+            let function = try kernel.reader.memory.pointer(at: hooks + layout.firstHook.offset + index * layout.hookSize)
+            if !own.contains(function) { return true }
+        }
+        return false
+    }
+
+    /// The functions of apparmor_nf_ops, selinux_nf_ops and smack_nf_ops (security/), which go by the name with `ip` in 6.1
+    /// and by the others in 5.10.
+    static let securityHooks: Set<String> = [
+        "apparmor_ip_postroute", "apparmor_ipv4_postroute", "apparmor_ipv6_postroute",
+        "selinux_ip_postroute", "selinux_ip_forward", "selinux_ip_output",
+        "selinux_ipv4_postroute", "selinux_ipv4_forward", "selinux_ipv4_output",
+        "selinux_ipv6_postroute", "selinux_ipv6_forward", "selinux_ipv6_output",
+        "smack_ip_output", "smack_ipv4_output", "smack_ipv6_output",
+    ]
 
     /// A new namespace takes these settings over from the guest's (devinet_init_net of net/ipv4/devinet.c).
     private func hasOwnSettings(_ namespace: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault) -> Bool {
