@@ -20,7 +20,7 @@ struct Bench: AsyncParsableCommand {
         var bench = BenchReport(offlineProcessBytes: offlineMegabytes << 20, processBytes: megabytes << 20)
         try await measureDump(setting, into: &bench)
         try await measureXen(setting, into: &bench)
-        if let report { try bench.json.write(toFile: report, atomically: true, encoding: .utf8) }
+        if let report { try bench.writeReport(to: report) }
         print(bench.text)
     }
 

@@ -48,15 +48,6 @@ struct BenchReport: Encodable, Sendable {
             plainRebootSeconds, phases
     }
 
-    var json: String {
-        get throws {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-            encoder.keyEncodingStrategy = .convertToSnakeCase
-            return String(decoding: try encoder.encode(self), as: UTF8.self) + "\n"
-        }
-    }
-
     /// Each measurement beside what it should be.
     var text: String {
         func number(_ value: Double) -> String { String(format: "%.2f", value) }

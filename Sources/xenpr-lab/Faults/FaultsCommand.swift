@@ -19,11 +19,7 @@ struct Faults: AsyncParsableCommand {
         defer { setting.leave(keep: keep) }
         let session = FaultSession(try setting.xenMachine(in: setting.directory), progress: setting.progress)
         let results = await session.run(only.isEmpty ? Fault.allCases : only)
-        if let report {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-            try encoder.encode(results).write(to: URL(fileURLWithPath: report), options: .atomic)
-        }
+        if let report { try results.writeReport(to: report) }
         for result in results { print("\(result.passed ? "passed" : "failed")  \(result.fault.rawValue): \(result.message)") }
         let failed = results.filter { !$0.passed }.count
         if failed > 0 { print("serial logs of all domains: \(setting.directory)") }

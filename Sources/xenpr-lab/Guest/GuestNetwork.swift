@@ -1,4 +1,4 @@
-/// How a guest gets its address: from the kernel's command line (`xenpr.address=10.97.0.3/24`), whatever the network card is.
+/// How a guest gets the lab's kernel modules, and its address: from the kernel's command line (`xenpr.address=10.97.0.3/24`), whatever the network card is.
 enum GuestNetwork {
     static let script = """
         #!/bin/sh

@@ -9,7 +9,7 @@ enum Summary {
                 ["GROUP", "VERDICT", "OUTCOME", "MEMORY", "BACK AFTER", "REASON"],
                 recovery.groups.map { group in
                     [
-                        group.name, group.verdict ?? "-", group.outcome ?? "-", group.bytes.map(megabytes) ?? "-",
+                        group.name, group.verdict ?? "-", group.outcome ?? "-", group.bytes.map(mebibytes) ?? "-",
                         group.secondsToProgress.map(seconds) ?? "-",
                         group.outcome == "failed" ? group.reason ?? "" : group.reasons.first ?? "",
                     ]
@@ -19,7 +19,7 @@ enum Summary {
                 ["PHASE", "START", "SECONDS", "BYTES", "PAGES"],
                 recovery.phases.map { phase in
                     [
-                        phase.phase, seconds(phase.start), seconds(phase.seconds), phase.bytes.map(megabytes) ?? "",
+                        phase.phase, seconds(phase.start), seconds(phase.seconds), phase.bytes.map(mebibytes) ?? "",
                         phase.pages.map(String.init) ?? "",
                     ]
                 })
@@ -35,10 +35,10 @@ enum Summary {
 
     private static func seconds(_ value: Double) -> String { String(format: "%.1f s", value) }
 
-    private static func megabytes(_ bytes: Int) -> String { String(format: "%.1f MiB", Double(bytes) / 1_048_576) }
+    static func mebibytes(_ bytes: Int) -> String { String(format: "%.1f MiB", Double(bytes) / 1_048_576) }
 
     /// Columns two spaces apart, under an upper-case header.
-    private static func table(_ header: [String], _ rows: [[String]]) -> [String] {
+    static func table(_ header: [String], _ rows: [[String]]) -> [String] {
         let all = [header] + rows
         let widths = header.indices.map { column in all.map { $0[column].count }.max() ?? 0 }
         return all.map { row in

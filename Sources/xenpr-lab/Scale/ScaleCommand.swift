@@ -24,7 +24,7 @@ struct Scale: AsyncParsableCommand {
         var result = ScaleReport()
         for item in ScaleCase.all {
             result.points.append(try await salvage(item, out: dump, setting))
-            if let report { try result.json.write(toFile: report, atomically: true, encoding: .utf8) }
+            if let report { try result.writeReport(to: report) }
         }
         print(result.text)
         if let plot {

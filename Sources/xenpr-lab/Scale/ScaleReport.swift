@@ -19,15 +19,6 @@ struct ScaleReport: Codable, Sendable {
 
     private enum CodingKeys: String, CodingKey { case schema, points }
 
-    var json: String {
-        get throws {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-            encoder.keyEncodingStrategy = .convertToSnakeCase
-            return String(decoding: try encoder.encode(self), as: UTF8.self) + "\n"
-        }
-    }
-
     /// A line through the points of one thing, by least squares.
     struct Line {
         /// Seconds, or bytes, of no thing at all and of each.
@@ -57,31 +48,24 @@ struct ScaleReport: Codable, Sendable {
     }
 
     var text: String {
-        var lines = [Self.row("THING", "COUNT", "SECONDS", "PEAK", "WRITTEN")]
-        for point in points {
-            lines.append(
-                Self.row(
-                    point.thing, "\(point.count)", String(format: "%.3f", point.seconds),
-                    Self.mebibytes(Double(point.peakBytes)),
-                    Self.mebibytes(Double(point.bytes))))
-        }
+        var lines = Summary.table(
+            ["THING", "COUNT", "SECONDS", "PEAK", "WRITTEN"],
+            points.map { point in
+                [
+                    point.thing, "\(point.count)", String(format: "%.3f", point.seconds), Summary.mebibytes(point.peakBytes),
+                    Summary.mebibytes(point.bytes),
+                ]
+            })
         for thing in ScaleCase.Thing.allCases where points.contains(where: { $0.thing == thing.rawValue }) {
             let time = line(thing) { $0.seconds }
             let memory = line(thing) { Double($0.peakBytes) }
             lines.append(
                 "\(thing.rawValue): \(String(format: "%.3f", time.start)) s + "
                     + "\(String(format: "%.1f", time.slope * 1e6)) µs for each (R² \(String(format: "%.3f", time.fit))); "
-                    + "peak memory \(Self.mebibytes(memory.start)) + \(String(format: "%.1f", memory.slope / 1024)) KiB for each"
+                    + "peak memory \(Summary.mebibytes(Int(memory.start))) + \(String(format: "%.1f", memory.slope / 1024)) KiB for each"
             )
         }
         return lines.joined(separator: "\n")
-    }
-
-    private static func mebibytes(_ bytes: Double) -> String { String(format: "%.1f MiB", bytes / 1_048_576) }
-
-    private static func row(_ cells: String...) -> String {
-        cells.map { $0.padding(toLength: max(12, $0.count), withPad: " ", startingAt: 0) }.joined(separator: " ")
-            .trimmingCharacters(in: .whitespaces)
     }
 
     /// What gnuplot makes the plots of: a panel for each thing, with the measured points and the line through them.

@@ -42,7 +42,7 @@ struct Zdtm: AsyncParsableCommand {
             setting.progress("programs \(start + 1) to \(start + batch.count) of \(programs.count)")
             let part = try setting.part("\(number + 1)")
             results.add(try await crash(Array(batch), from: directory, setting, in: part))
-            if let report { try results.write(to: report) }
+            if let report { try results.writeReport(to: report) }
         }
         print(results.text)
         if results.failed > 0 { throw ExitCode(1) }
@@ -114,11 +114,5 @@ struct ZdtmReport: Encodable, Sendable {
                 "\(passed) of \(passed + failed) programs that start passed after a panic; \(unstarted) do not start here"
             ])
             .joined(separator: "\n")
-    }
-
-    func write(to path: String) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        try encoder.encode(self).write(to: URL(fileURLWithPath: path), options: .atomic)
     }
 }
