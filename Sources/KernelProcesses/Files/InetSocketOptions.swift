@@ -3,7 +3,8 @@ import KernelObjects
 import KernelTypes
 import ProcessModel
 
-/// Options of IP and TCP sockets that CRIU does not save (criu/sk-inet.c and sockets.c of 3.17 and 4.1 name those that it does).
+/// Options of IP and TCP sockets that do not come back. CRIU 3.17 saves none of them (criu/sk-inet.c and sockets.c name those that it does), 4.1 only
+/// IP_TOS and IP_TTL, in fields that the older one does not know.
 struct InetOptionLayout: Sendable {
     /// An option, where the kernel keeps it, and what it is when nobody has set it.
     private struct Option: Sendable {

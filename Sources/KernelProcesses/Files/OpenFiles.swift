@@ -57,7 +57,7 @@ extension FileReader {
             let pipe = try pipe(ofInode: inode, info: kernel.pointer(fields.privateData, of: address))
             let node = try node(ofPathAt: address + fields.path.offset)
             return try filesystem(ofInode: inode).isKernelInternal ? .pipe(pipe) : .fifo(node, pipe: pipe)
-        case .socket: 
+        case .socket:
             let socket = try kernel.pointer(fields.privateData, of: address)
             try checkSocket(at: socket, sock: kernel.pointer(layout.sockets.sock, of: socket), file: address)
             return try self.socket(at: socket, file: id)

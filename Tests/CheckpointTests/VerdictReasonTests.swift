@@ -1,0 +1,54 @@
+import ProcessModel
+import Testing
+
+@testable import Checkpoint
+
+/// What CRIU would drop without a word has its reason in the verdict.
+@Suite struct VerdictReasonTests {
+    /// Something that a process of the group holds, and what becomes of it.
+    struct Held: Sendable, CustomTestStringConvertible {
+        var testDescription: String
+        var verdict: Verdict
+        var reason: String
+        var add: @Sendable (inout ProtectedGroup) -> Void
+    }
+
+    private static let held = [
+        Held(testDescription: "personality", verdict: .degraded, reason: "personality 0x40000") {
+            $0.processes[0].personality = 0x40000
+        },
+        Held(testDescription: "memory policy of a thread", verdict: .degraded, reason: "set_mempolicy") {
+            $0.processes[0].threads[0].scheduling.hasMemoryPolicy = true
+        },
+        Held(testDescription: "memory policy of an area", verdict: .degraded, reason: "mbind") {
+            $0.addressSpaces[AddressSpaceID(rawValue: 2)]?.mappings[1].hasMemoryPolicy = true
+        },
+        Held(testDescription: "protection key", verdict: .refused, reason: "protection key 3") {
+            $0.addressSpaces[AddressSpaceID(rawValue: 2)]?.mappings[1].protectionKey = 3
+        },
+        Held(testDescription: "socket option", verdict: .degraded, reason: "TCP_DEFER_ACCEPT is not set again") { group in
+            guard case .inetSocket(var socket)? = group.openFiles[FileID(rawValue: 14)]?.kind else { return }
+            socket.lostOptions = ["TCP_DEFER_ACCEPT"]
+            group.openFiles[FileID(rawValue: 14)]?.kind = .inetSocket(socket)
+        },
+    ]
+
+    @Test(arguments: held) func isSaid(held: Held) {
+        var group = SyntheticGroup().group
+        #expect(GroupCheckpoint.assess(group).verdict < held.verdict)
+        held.add(&group)
+        let record = GroupCheckpoint.assess(group)
+        #expect(record.verdict == held.verdict)
+        let reasons = record.processes.flatMap(\.reasons)
+        #expect(reasons.count { $0.contains(held.reason) } == 1, "\(reasons)")
+    }
+
+    /// Memory that may only be executed has a key of the kernel's own, which every kernel gives it anew.
+    @Test func keysOfMemoryThatIsOnlyExecutedAreTheKernels() {
+        var group = SyntheticGroup().group
+        let before = GroupCheckpoint.assess(group)
+        group.addressSpaces[AddressSpaceID(rawValue: 2)]?.mappings[1].protectionKey = 1
+        group.addressSpaces[AddressSpaceID(rawValue: 2)]?.mappings[1].protection = 4
+        #expect(GroupCheckpoint.assess(group).verdict == before.verdict)
+    }
+}
