@@ -33,6 +33,8 @@ int xpr_set_io_priority(int thread, int priority)
     return (int)syscall(SYS_ioprio_set, 1, thread, priority);
 }
 
+int xpr_disable_huge_pages(void) { return prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); }
+
 int xpr_set_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
 
 int xpr_close_from(unsigned int first) {

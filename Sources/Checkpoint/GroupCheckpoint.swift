@@ -66,6 +66,7 @@ public enum GroupCheckpoint {
             },
             images: nil, rootPID: plan.tree.root?.pid ?? 0)
         record.hasPIDNamespace = plan.namespaces.pidNumber != nil
+        record.disablesHugePages = plan.hugePages.areDisabled
         record.pseudoTerminals = plan.files.terminals?.numbersNeeded ?? []
         record.connections = (record.hasPIDNamespace || plan.namespaces.network != nil ? [] : plan.files.connections).map {
             RecoveryManifest.Connection(source: $0.socket.sourcePort, destination: $0.socket.destinationPort)

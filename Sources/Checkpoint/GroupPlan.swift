@@ -6,6 +6,7 @@ struct GroupPlan: Sendable {
     let group: ProtectedGroup
     let tree: ProcessTree
     let namespaces: GroupNamespaces
+    let hugePages: HugePages
     let processes: [ProcessPlan]
     private(set) var files: FileTable
     /// Of the group as a whole.
@@ -18,6 +19,8 @@ struct GroupPlan: Sendable {
         self.namespaces = namespaces
         let (group, foreignSegments) = namespaces.withForeignSegmentsAnonymous(pids.group)
         self.group = group
+        let hugePages = HugePages(group, root: tree.root)
+        self.hugePages = hugePages
         var descriptors: Set<FileID> = []
         for process in tree.ordered {
             guard let table = process.descriptorTable.flatMap({ group.descriptorTables[$0] }) else { continue }
@@ -29,7 +32,7 @@ struct GroupPlan: Sendable {
             for mapping in space.mappings { if let file = mapping.kind.file { files.addMapped(file) } }
         }
         let found =
-            group.obstacles + tree.obstacles + namespaces.obstacles + foreignSegments
+            group.obstacles + tree.obstacles + namespaces.obstacles + foreignSegments + hugePages.obstacles
             + pids.obstacles(connections: files.connections.count)
             + (namespaces.network.map { NetworkAssessment.obstacles(of: $0, connections: files.connections.count) } ?? [])
         let calls = CallsOnStreams(connections: Set(files.connections.map(\.file)))

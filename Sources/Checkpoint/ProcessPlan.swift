@@ -74,6 +74,10 @@ struct ProcessPlan: Sendable {
         for (name, ownID, hostID) in spaces where ownID != hostID && ownID != 0 && hostID != 0 {
             refuse("it is in a \(name) namespace of its own")
         }
+        for timer in process.posixTimers where timer.clock == PosixTimer.threadClock || timer.clock < 0 {
+            degrade(
+                "timer \(timer.id) counts the processor time of one thread or of another process, and may count another's now")
+        }
         if process.resourceLimits.count != 16 { refuse("its resource limits could not be read") }
         if case .stopped(let signal) = process.state, signal != 19 {
             degrade("it was stopped by signal \(signal); its parent will be told of SIGSTOP")
@@ -96,6 +100,10 @@ struct ProcessPlan: Sendable {
         case .other(let mode): refuse("\(name) is in the unknown seccomp mode \(mode)")
         }
         if thread.credentials.noNewPrivileges { degrade("\(name) had no_new_privs, which CRIU before 4.0 does not set again") }
+        // SCHED_DEADLINE and SCHED_EXT; CRIU knows the parameters of neither, and its restore fails.
+        if thread.scheduling.policy > 5 {
+            refuse("\(name) has the scheduling policy \(thread.scheduling.policy), which CRIU cannot set")
+        }
         if thread.scheduling.hasMemoryPolicy {
             degrade("\(name) had a NUMA memory policy (set_mempolicy), which CRIU does not set")
         }
@@ -129,6 +137,12 @@ struct ProcessPlan: Sendable {
             if mapping.protectionKey != 0, mapping.protection != 4 {
                 refuse("mapping at \(mapping.start): protection key \(mapping.protectionKey), which CRIU does not set")
             }
+        }
+        if space.locksFutureMappings {
+            degrade("it locked its future memory (mlockall MCL_FUTURE), which CRIU does not set again")
+        }
+        if let mapping = space.mappings.first(where: \.isLockedOnFault) {
+            degrade("its memory from \(mapping.start) on was locked when touched (MLOCK_ONFAULT), and is locked as a whole now")
         }
         if let mapping = space.mappings.first(where: \.hasMemoryPolicy) {
             degrade("its memory from \(mapping.start) on had a NUMA policy (mbind), which CRIU does not set")

@@ -68,6 +68,7 @@ extension RecoveryManifest.Group {
             reasons: try node.texts("reasons"), images: try node.optionalRelativePath("images"),
             rootPID: try node.integer("root_pid", in: 0...RecoveryManifest.pidLimit))
         hasPIDNamespace = try node.optionalFlag("pid_namespace") ?? false
+        disablesHugePages = try node.optionalFlag("no_huge_pages") ?? false
         bytes = try node.unsigned("bytes")
         pages = try node.unsigned("pages")
         pseudoTerminals = try (node.optionalIntegers("pseudo_terminals", in: 0...1000) ?? []).map { UInt32($0) }

@@ -33,7 +33,7 @@ extension RecoveryManifest.Group {
         [
             "name": .string(name), "cgroup": .string(cgroup), "verdict": .string(verdict.rawValue),
             "reasons": .array(reasons.map(JSONValue.string)), "images": JSONValue(images), "root_pid": JSONValue(rootPID),
-            "pid_namespace": .bool(hasPIDNamespace),
+            "pid_namespace": .bool(hasPIDNamespace), "no_huge_pages": .bool(disablesHugePages),
             "pseudo_terminals": .array(pseudoTerminals.map { JSONValue($0) }),
             "processes": .array(processes.map(\.json)), "bytes": JSONValue(bytes), "pages": JSONValue(pages),
             "connections": .array(

@@ -71,6 +71,8 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var rootPID: Int32
         /// Its ids are those of a pid namespace of its own, of which the root is process 1.
         public var hasPIDNamespace = false
+        /// All of its processes run without transparent huge pages (PR_SET_THP_DISABLE), which the agent hands on to them.
+        public var disablesHugePages = false
         /// Numbers N of the /dev/pts/N that CRIU will make: nobody else may have them then.
         public var pseudoTerminals: [UInt32]
         public var processes: [Process]

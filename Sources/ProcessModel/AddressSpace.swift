@@ -19,6 +19,8 @@ public struct AddressSpace: Sendable {
     public var dumpable: Int32 = 1
     /// MMF_DISABLE_THP.
     public var transparentHugePagesDisabled = false
+    /// `mm->def_flags` has VM_LOCKED: mlockall(MCL_FUTURE).
+    public var locksFutureMappings = false
     /// MMF_DUMP_*: which kinds of memory go into a core dump, as /proc/PID/coredump_filter has it.
     public var coredumpFilter = AddressSpace.defaultCoredumpFilter
     /// MMF_DUMP_FILTER_DEFAULT with CONFIG_CORE_DUMP_DEFAULT_ELF_HEADERS, as distributions have it.
@@ -76,6 +78,8 @@ public struct Mapping: Sendable, Hashable {
     public var adviceBits: UInt64
     /// The protection key that pkey_mprotect(2) gave it; 0: none.
     public var protectionKey: UInt8 = 0
+    /// VM_LOCKONFAULT: mlock2(MLOCK_ONFAULT), which locks a page when it is first touched.
+    public var isLockedOnFault = false
     /// `vma->vm_policy`: mbind(2) was called for it.
     public var hasMemoryPolicy = false
 

@@ -21,6 +21,10 @@ public struct IntervalTimer: Sendable, Hashable {
 
 /// A timer of `timer_create` (`struct k_itimer`).
 public struct PosixTimer: Sendable, Hashable {
+    /// CLOCK_PROCESS_CPUTIME_ID and CLOCK_THREAD_CPUTIME_ID.
+    public static let processClock: Int32 = 2
+    public static let threadClock: Int32 = 3
+
     /// `it_id`.
     public var id: Int32
     /// `it_clock`.
@@ -34,7 +38,7 @@ public struct PosixTimer: Sendable, Hashable {
     /// `it_overrun`; -1 in memory while none is pending: give it as it is.
     public var overrun: Int64
     public var intervalNanoseconds: UInt64
-    /// Until it fires, counted from the crash; 0: disarmed.
+    /// Until it fires, counted from the crash; 0: disarmed. Of a timer that counts the time of one thread, or of another process, not known: 1.
     public var remainingNanoseconds: UInt64
     /// The thread of SIGEV_THREAD_ID.
     public var threadID: Int32?

@@ -8,6 +8,8 @@ struct ChildProgram {
     var output: String?
     /// The cgroup that it runs in; the agent's own when nil.
     var cgroup: ControlGroup?
+    /// Whether it, and all that it makes, runs without transparent huge pages.
+    var disablesHugePages = false
 
     /// The wait status of a program that could not be found.
     static let notFound: Int32 = 127 << 8
@@ -33,6 +35,7 @@ struct ChildProgram {
     private func execute() -> Never {
         xpr_reset_signals()
         if let cgroup, (try? cgroup.enter()) == nil { _exit(ExitCode.notExecutable) }
+        if disablesHugePages, xpr_disable_huge_pages() != 0 { _exit(ExitCode.notExecutable) }
         let null = System.open("/dev/null", O_RDWR)
         let file = output.map { System.open($0, O_WRONLY | O_CREAT | O_TRUNC, 0o600) } ?? null
         guard null >= 0, file >= 0, System.chdir("/") == 0 else { _exit(ExitCode.notExecutable) }

@@ -29,6 +29,7 @@ struct GroupRestore {
         if let taken = takenPID() { throw AgentError(description: taken) }
         try cgroup.create()
         lockConnections()
+        if group.disablesHugePages { try haveKernelExamined() }
         let program = ChildProgram(
             arguments: [
                 "criu", "restore", "--images-dir", directory + "/images", "--restore-detached",
@@ -36,8 +37,15 @@ struct GroupRestore {
                 "--manage-cgroups=ignore", "--file-locks",
                 connectionProblem == nil && !group.connections.isEmpty ? "--tcp-established" : "--tcp-close",
                 "--log-file", log, "-v3",
-            ], output: directory + "/restore.out", cgroup: cgroup)
+            ], output: directory + "/restore.out", cgroup: cgroup, disablesHugePages: group.disablesHugePages)
         return try program.start(timeoutSeconds: timeoutSeconds)
+    }
+
+    /// CRIU that does not know the kernel yet tries what PR_SET_THP_DISABLE does, and leaves it off (kerndat_has_thp_disable of criu/kerndat.c); it keeps what it
+    /// has found out in a file.
+    private func haveKernelExamined() throws(AgentError) {
+        guard !System.exists("/run/criu.kdat") else { return }
+        try ChildProgram(arguments: ["criu", "check"]).run(timeoutSeconds: timeoutSeconds)
     }
 
     /// Without a lock the kernel would cut some of the connections itself, and in the middle of what CRIU does.

@@ -23,6 +23,8 @@ struct RecoveryManifest {
         let rootPID: Int32
         /// Its ids are those of a pid namespace of its own.
         let hasPIDNamespace: Bool
+        /// All of its processes run without transparent huge pages.
+        let disablesHugePages: Bool
         /// Numbers N of the /dev/pts/N that it had both ends of, or the master.
         let pseudoTerminals: [Int]
         let processes: [Process]
@@ -127,6 +129,7 @@ extension RecoveryManifest.Group {
         hasImages = json["images"]?.stringValue == "groups/\(name)/images"
         rootPID = Int32(clamping: json["root_pid"]?.integerValue ?? 0)
         hasPIDNamespace = json["pid_namespace"]?.boolValue ?? false
+        disablesHugePages = json["no_huge_pages"]?.boolValue ?? false
         pseudoTerminals = (json["pseudo_terminals"]?.arrayValue ?? []).compactMap {
             $0.integerValue.flatMap { Int(exactly: $0) }
         }

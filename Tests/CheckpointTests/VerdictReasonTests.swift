@@ -23,6 +23,21 @@ import Testing
         Held(testDescription: "memory policy of an area", verdict: .degraded, reason: "mbind") {
             $0.addressSpaces[AddressSpaceID(rawValue: 2)]?.mappings[1].hasMemoryPolicy = true
         },
+        Held(testDescription: "no transparent huge pages", verdict: .degraded, reason: "PR_SET_THP_DISABLE") {
+            $0.addressSpaces[AddressSpaceID(rawValue: 2)]?.transparentHugePagesDisabled = true
+        },
+        Held(testDescription: "future memory locked", verdict: .degraded, reason: "MCL_FUTURE") {
+            $0.addressSpaces[AddressSpaceID(rawValue: 2)]?.locksFutureMappings = true
+        },
+        Held(testDescription: "locked when touched", verdict: .degraded, reason: "MLOCK_ONFAULT") {
+            $0.addressSpaces[AddressSpaceID(rawValue: 2)]?.mappings[1].isLockedOnFault = true
+        },
+        Held(testDescription: "timer of a thread's time", verdict: .degraded, reason: "timer 0 counts the processor time") {
+            $0.processes[0].posixTimers[0].clock = PosixTimer.threadClock
+        },
+        Held(testDescription: "deadline scheduling", verdict: .refused, reason: "scheduling policy 6") {
+            $0.processes[0].threads[0].scheduling.policy = 6
+        },
         Held(testDescription: "protection key", verdict: .refused, reason: "protection key 3") {
             $0.addressSpaces[AddressSpaceID(rawValue: 2)]?.mappings[1].protectionKey = 3
         },
@@ -41,6 +56,15 @@ import Testing
         #expect(record.verdict == held.verdict)
         let reasons = record.processes.flatMap(\.reasons)
         #expect(reasons.count { $0.contains(held.reason) } == 1, "\(reasons)")
+    }
+
+    @Test func aWholeGroupWithoutHugePagesComesBackWithoutThem() {
+        var group = SyntheticGroup().group
+        let before = GroupCheckpoint.assess(group)
+        #expect(!before.disablesHugePages)
+        for id in group.addressSpaces.keys { group.addressSpaces[id]?.transparentHugePagesDisabled = true }
+        let record = GroupCheckpoint.assess(group)
+        #expect(record.disablesHugePages && record.verdict == before.verdict)
     }
 
     /// Memory that may only be executed has a key of the kernel's own, which every kernel gives it anew.

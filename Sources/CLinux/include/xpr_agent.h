@@ -20,6 +20,9 @@ int xpr_become_subreaper(void);
 /// Sets a thread's I/O priority (ioprio_set(2)).
 int xpr_set_io_priority(int thread, int priority);
 
+/// Gives this process, and what it forks and executes, no transparent huge pages (PR_SET_THP_DISABLE).
+int xpr_disable_huge_pages(void);
+
 /// Sets the name shown in /proc/PID/comm (PR_SET_NAME, at most 15 bytes).
 int xpr_set_name(const char *name);
 

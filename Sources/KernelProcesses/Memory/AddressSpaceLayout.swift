@@ -11,6 +11,8 @@ struct AddressSpaceLayout: Sendable {
     let argumentsStart, argumentsEnd, environmentStart, environmentEnd: Field
     let auxiliaryVector: Field
     let flags: Field
+    /// What new areas begin with.
+    let futureFlags: Field?
     let executable: Field
     let ioContexts: Field?
 
@@ -44,6 +46,7 @@ struct AddressSpaceLayout: Sendable {
         environmentEnd = try mm.field("env_end")
         auxiliaryVector = try mm.field("saved_auxv")
         flags = try mm.field("flags")
+        futureFlags = mm.optional("def_flags")
         executable = try mm.field("exe_file")
         ioContexts = mm.optional("ioctx_table")
 
@@ -79,6 +82,7 @@ enum AreaFlags {
     static let pfnMap: UInt64 = 0x400
     static let locked: UInt64 = 0x2000
     static let io: UInt64 = 0x4000
+    static let lockedOnFault: UInt64 = 0x8_0000
     static let noReserve: UInt64 = 0x20_0000
     static let hugeTLB: UInt64 = 0x40_0000
     static let mixedMap: UInt64 = 0x1000_0000

@@ -46,6 +46,9 @@ extension DeadKernel {
         space.transparentHugePagesDisabled = flags >> 24 & 1 == 1
         // MMF_DUMP_FILTER_SHIFT and MMF_DUMP_FILTER_BITS.
         space.coredumpFilter = UInt32(flags >> 2 & 0x1ff)
+        if let field = fields.futureFlags {
+            space.locksFutureMappings = try reader.value(field, of: mm) & AreaFlags.locked != 0
+        }
         if let table = fields.ioContexts, try !reader.pointer(table, of: mm).isNull { space.asynchronousIOContexts = 1 }
         let executable = try reader.pointer(fields.executable, of: mm)
         if !executable.isNull {
@@ -125,6 +128,7 @@ extension DeadKernel {
             offsetBytes: hasOffset ? try reader.value(fields.offset, of: area) &* 4096 : 0,
             protection: UInt32(flags & AreaFlags.protection), kind: kind, growsDown: flags & AreaFlags.growsDown != 0,
             isLocked: flags & AreaFlags.locked != 0, isNoReserve: flags & AreaFlags.noReserve != 0, adviceBits: advice)
+        mapping.isLockedOnFault = flags & AreaFlags.lockedOnFault != 0
         mapping.protectionKey = UInt8(flags >> AreaFlags.protectionKeyShift & 0xf)
         if let field = fields.areaPolicy { mapping.hasMemoryPolicy = try !reader.pointer(field, of: area).isNull }
         return mapping

@@ -14,6 +14,8 @@ struct SignalLayout: Sendable {
     let cpuTimers: Field
     let cpuTimerExpires: Field
     let cpuTimerInterval: Field
+    /// `struct task_cputime_atomic`: the processor time of the thread group while one of its timers counts it.
+    let groupUserTime, groupSystemTime, groupRunTime: Field
     let posixTimers: Field
     let tty: Field
 
@@ -49,6 +51,9 @@ struct SignalLayout: Sendable {
         let cpuTimer = try types.structure("cpu_itimer")
         cpuTimerExpires = try cpuTimer.field("expires")
         cpuTimerInterval = try cpuTimer.field("incr")
+        groupUserTime = try signal.field("cputimer.cputime_atomic.utime")
+        groupSystemTime = try signal.field("cputimer.cputime_atomic.stime")
+        groupRunTime = try signal.field("cputimer.cputime_atomic.sum_exec_runtime")
         posixTimers = try signal.field("posix_timers")
         tty = try signal.field("tty")
 

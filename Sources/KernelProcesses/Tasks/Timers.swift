@@ -19,6 +19,8 @@ struct TimerLayout: Sendable {
     let posixQueue: Field
     let posixPID: Field
     let posixTimer: Field
+    /// `it.cpu.node.expires`, in the clock's own time; 0: not armed.
+    let posixProcessorTime: Field
     let queueSignal: Field
     let queueValue: Field
 
@@ -44,6 +46,7 @@ struct TimerLayout: Sendable {
         posixQueue = try posix.field("sigq")
         posixPID = try posix.field("it_pid")
         posixTimer = try posix.field("it.real.timer")
+        posixProcessorTime = try posix.field("it.cpu.node.expires")
         let info = try types.structure("kernel_siginfo")
         // Embedded since 6.13 (commit 513793bc6ab3), a pointer before.
         let queueInfo: Field
@@ -85,18 +88,42 @@ extension DeadKernel {
         if let left = try remaining(ofTimer: signal + fields.realTimer.offset, clocks: clocks) {
             result.real.remainingNanoseconds = max(left, 1)
         }
-        // CPUCLOCK_PROF is element 0, CPUCLOCK_VIRT element 1; they count the process's own time, which stood still. What is
-        // left of it is not read (the expiry is absolute in CPU time): a timer in use fires after its whole interval again.
-        func cpuTimer(_ index: Int) throws(MemoryFault) -> IntervalTimer {
-            let timer = signal + fields.cpuTimers.element(index).offset
-            let interval = try reader.value(fields.cpuTimerInterval, of: timer)
+        // They count the process's own time, which stood still.
+        func cpuTimer(_ clock: ProcessorClock) throws(MemoryFault) -> IntervalTimer {
+            let timer = signal + fields.cpuTimers.element(clock.rawValue).offset
             let expires = try reader.value(fields.cpuTimerExpires, of: timer)
-            return IntervalTimer(intervalNanoseconds: interval, remainingNanoseconds: expires == 0 ? 0 : max(interval, 1))
+            return IntervalTimer(
+                intervalNanoseconds: try reader.value(fields.cpuTimerInterval, of: timer),
+                remainingNanoseconds: try remaining(until: expires, on: clock, ofSignal: signal))
         }
-        result.profiling = try cpuTimer(0)
-        result.virtual = try cpuTimer(1)
+        result.profiling = try cpuTimer(.profiling)
+        result.virtual = try cpuTimer(.virtual)
         return result
     }
+
+    /// CPUCLOCK_PROF, CPUCLOCK_VIRT and CPUCLOCK_SCHED (include/linux/posix-timers.h): what of a thread group's time is counted.
+    private enum ProcessorClock: Int {
+        case profiling, virtual, run
+    }
+
+    /// Nanoseconds until a thread group has used as much of its time: at least 1, for what is overdue fires at the next tick; 0 for a timer that is not armed.
+    private func remaining(until expires: UInt64, on clock: ProcessorClock, ofSignal signal: VirtualAddress) throws(MemoryFault)
+        -> UInt64
+    {
+        if expires == 0 { return 0 }
+        let fields = layout.signal
+        let used =
+            switch clock {
+            case .profiling:
+                try reader.value(fields.groupUserTime, of: signal) &+ reader.value(fields.groupSystemTime, of: signal)
+            case .virtual: try reader.value(fields.groupUserTime, of: signal)
+            case .run: try reader.value(fields.groupRunTime, of: signal)
+            }
+        return expires > used ? expires - used : 1
+    }
+
+    /// SIGEV_NONE
+    private static let notifiesNobody: Int32 = 1
 
     /// The timers of `timer_create`.
     func posixTimers(ofSignal signal: VirtualAddress, clocks: GuestClocks) throws(MemoryFault) -> [PosixTimer] {
@@ -118,9 +145,19 @@ extension DeadKernel {
             // SIGEV_THREAD_ID
             let thread = notify & 4 != 0 ? try pid(ofStructPID: target) : nil
             let clock = try reader.int32(fields.posixClock, of: timer)
-            // The timers of CPU clocks (negative, 2, 3) are no hrtimers; what remains of them is not read.
-            let isHighResolution = clock >= 0 && clock != 2 && clock != 3
-            let left = isHighResolution ? try remaining(ofTimer: timer + fields.posixTimer.offset, clocks: clocks) : nil
+            let left: UInt64?
+            switch clock {
+            case PosixTimer.processClock:
+                left = try remaining(until: reader.value(fields.posixProcessorTime, of: timer), on: .run, ofSignal: signal)
+            case PosixTimer.threadClock, ..<0:
+                // Of one thread, or of another process: whether it is armed is all that is of use.
+                left = try reader.value(fields.posixProcessorTime, of: timer) == 0 ? nil : 1
+            default:
+                // A timer that tells nobody is never queued (common_hrtimer_arm of kernel/time/posix-timers.c).
+                let isSilent = notify & ~4 == Self.notifiesNobody
+                let found = try remaining(ofTimer: timer + fields.posixTimer.offset, clocks: clocks, onlyIfQueued: !isSilent)
+                left = isSilent && found == 0 ? nil : found
+            }
             result.append(
                 PosixTimer(
                     id: try reader.int32(fields.posixID, of: timer), clock: clock,
