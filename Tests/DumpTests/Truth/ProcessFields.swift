@@ -133,7 +133,7 @@ enum ProcessFields {
             modelled: { $0.filesystem.map { "0" + octal3($0.umask) } }),
         namespace("pid", \.pid), namespace("net", \.network), namespace("ipc", \.ipc), namespace("uts", \.uts),
         namespace("mnt", \.mount), namespace("user", \.user), namespace("cgroup", \.cgroup), namespace("time", \.time),
-        Field("timers", recorded: { $0.text("timers") }, modelled: timers),
+        Field("timers", stillOnly: true, recorded: { $0.text("timers") }, modelled: timers),
     ]
 
     private static func octal3(_ value: UInt32) -> String {
