@@ -14,43 +14,18 @@ public struct SymbolTable: Hashable, Sendable {
         return address
     }
 
-    /// The most symbols believed: five times what a distribution kernel has.
-    static let countLimit = 1 << 20
-
     /// Decodes the table of the kernel behind `memory`.
-    ///
-    /// VMCOREINFO tells where its parts are since Linux 6.0 (commit 5fd8fea935a1, "vmcoreinfo: include kallsyms symbols").
     public init(names wanted: Set<String>, info: VMCoreInfo, memory: VirtualMemory) throws(KernelError) {
-        func part(_ name: String) throws(KernelError) -> VirtualAddress {
-            guard let address = info.symbol(name) else { throw .noVMCoreInfoLine("SYMBOL(\(name))") }
-            return address
-        }
         do {
-            let count = Int(try memory.integer(at: part("kallsyms_num_syms"), as: UInt32.self))
-            guard (1...Self.countLimit).contains(count) else { throw KernelError.symbols("it claims \(count) symbols") }
-            let tokens = try Tokens(
-                table: part("kallsyms_token_table"), index: part("kallsyms_token_index"), memory: memory)
-            let offsets = try memory.bytes(at: part("kallsyms_offsets"), count: count * 4)
-            let base = try memory.integer(at: part("kallsyms_relative_base"), as: UInt64.self)
             guard let anchor = info.symbol("_stext") else { throw KernelError.noVMCoreInfoLine("SYMBOL(_stext)") }
-
+            let parts =
+                try SymbolTableParts.named(in: info, memory: memory) ?? SymbolTableSearch(memory: memory).parts(from: anchor)
+            let tokens = try Tokens(table: parts.tokenTable, index: parts.tokenIndex, memory: memory)
             let found = try Self.find(
-                wanted.union(["_stext"]), count: count, names: part("kallsyms_names"), tokens: tokens, memory: memory)
-            func offset(_ index: Int) -> Int32 {
-                Int32(
-                    bitPattern: UInt32(offsets[index * 4]) | UInt32(offsets[index * 4 + 1]) << 8
-                        | UInt32(offsets[index * 4 + 2]) << 16 | UInt32(offsets[index * 4 + 3]) << 24)
-            }
-            // With CONFIG_KALLSYMS_ABSOLUTE_PERCPU (x86-64 SMP before 6.15) a negative offset counts down from the base and
-            // the others are absolute; without it all count up. `_stext`, whose address VMCOREINFO tells, decides.
-            let decoders: [(Int32) -> UInt64] = [
-                { $0 < 0 ? base &- 1 &- UInt64(bitPattern: Int64($0)) : UInt64($0) },
-                { base &+ UInt64(UInt32(bitPattern: $0)) },
-            ]
-            guard let index = found["_stext"],
-                let decode = decoders.first(where: { $0(offset(index)) == anchor.rawValue })
-            else { throw KernelError.symbols("_stext is not where VMCOREINFO says") }
-            addresses = found.mapValues { VirtualAddress(decode(offset($0))) }
+                wanted.union(["_stext"]), count: parts.count, names: parts.names, tokens: tokens, memory: memory)
+            guard let index = found["_stext"] else { throw KernelError.symbols("it has no _stext") }
+            let offsets = try SymbolOffsets(parts: parts, memory: memory, index: index, isAt: anchor)
+            addresses = found.mapValues { offsets[$0] }
         } catch let error as KernelError {
             throw error
         } catch let fault as MemoryFault {
