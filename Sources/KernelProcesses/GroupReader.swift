@@ -147,7 +147,11 @@ struct GroupBuilder {
         }
         let mm = try reader.pointer(fields.mm, of: leader)
         guard !mm.isNull else { throw MemoryFault(.damaged("a living process without memory"), at: leader) }
-        process.addressSpace = try addressSpace(at: mm)
+        let space = try addressSpace(at: mm)
+        process.addressSpace = space
+        if let state = fields.executionState, let dumpable = fields.dumpable {
+            group.addressSpaces[space]?.dumpable = try reader.int32(dumpable, of: reader.pointer(state, of: leader))
+        }
         if let field = fields.inExec, try reader.value(field, of: leader) != 0,
             let space = process.addressSpace.flatMap({ group.addressSpaces[$0] }), space.auxiliaryVector.allSatisfy({ $0 == 0 })
         {

@@ -177,9 +177,7 @@ extension DeadKernel {
         }
         let size = UInt64(layout.pages.size)
         let own = VirtualAddress(map &+ frame.rawValue &* size)
-        var page = own
-        let head = try reader.value(layout.pages.compoundHead, of: page)
-        if head & 1 == 1 { page = VirtualAddress(head - 1) }
+        let page = try head(ofPage: own)
         guard page <= own, page.rawValue >= map else { throw damage("page of a compound page that does not exist", at: own) }
         let mapping = try reader.value(layout.pages.mapping, of: page)
         // A large page may begin before its area.

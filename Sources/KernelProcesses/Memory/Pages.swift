@@ -106,8 +106,10 @@ public struct KernelPages: PageSupply {
     /// The vDSO is code of the dead kernel, so all of it is saved, also what no page table maps yet: it is in the image that
     /// the kernel mapped it from.
     private func forEachPage(ofVDSO mapping: Mapping, _ collector: inout RunCollector, _ body: ([PageRun]) -> Bool) throws {
-        guard let image = kernel.manifest.symbols.addresses["vdso_image_64"] else {
-            throw PageSupplyError("the kernel has no symbol vdso_image_64")
+        // Renamed in 7.0, when the tool that makes it moved.
+        let symbols = kernel.manifest.symbols.addresses
+        guard let image = symbols["vdso64_image"] ?? symbols["vdso_image_64"] else {
+            throw PageSupplyError("the kernel has no symbol vdso64_image or vdso_image_64")
         }
         let data = try kernel.reader.pointer(kernel.layout.pages.vdsoData, of: image)
         let size = try kernel.reader.value(kernel.layout.pages.vdsoSize, of: image)
@@ -181,17 +183,20 @@ extension DeadKernel {
         return FrameNumber((page.rawValue - map) / UInt64(layout.pages.size))
     }
 
+    /// The first page of the compound page that `page` is part of; `page` itself when it is none, or the first.
+    func head(ofPage page: VirtualAddress) throws(MemoryFault) -> VirtualAddress {
+        let information = try reader.value(layout.pages.compoundHead, of: page)
+        // Bit 0 tells that it is a later page; the rest is the address of the first, or since 7.1 with hugetlb's vmemmap
+        // optimization a mask that makes it of the address of any ("mm: rework compound_head() for power-of-2 sizeof(struct page)",
+        // include/linux/page-flags.h). No page is described in the uppermost 4 GiB, and a mask is nothing but high bits.
+        guard information & 1 == 1 else { return page }
+        let rest = information - 1
+        let isMask = rest >> 32 == 0xffff_ffff && (0 &- rest) & ((0 &- rest) &- 1) == 0
+        return VirtualAddress(isMask ? page.rawValue & rest : rest)
+    }
+
     /// Pages of a compound page of the page cache, 1 for a single one.
     func pageCount(ofPage page: VirtualAddress) throws(MemoryFault) -> UInt64 {
-        let second = page + layout.pages.size
-        guard try reader.value(layout.pages.compoundHead, of: second) == page.rawValue | 1 else { return 1 }
-        let order: UInt64
-        if let field = layout.pages.order {
-            order = try reader.value(field, of: second)
-        } else {
-            order = try reader.memory.integer(at: second, as: UInt64.self) & 0xff
-        }
-        guard order <= 18 else { throw MemoryFault(.damaged("compound page of order \(order)"), at: page) }
-        return 1 << order
+        1 << (try reader.order(ofFolio: page, layout: layout.files.pages))
     }
 }

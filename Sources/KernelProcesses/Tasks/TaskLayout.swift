@@ -60,7 +60,6 @@ struct TaskLayout: Sendable {
     let restartPollNanoseconds: Field?
     let onCPU: Field
     let cpu: Field
-    let threadFlags: Field
     let stack: Field
     let stackPointer: Field
     let fsBase: Field
@@ -70,9 +69,9 @@ struct TaskLayout: Sendable {
     let ds: Field
     let es: Field
     let tls: Field
-    /// Since Linux 5.16 (commit 87d0e5be0fac) a pointer; before it the state itself.
-    let fpstate: Field?
-    let fpuState: Field?
+    /// Who may dump and trace the task, since 7.2; before, bits of the address space's flags.
+    let dumpable: Field?
+    let executionState: Field?
 
     init(_ types: TypeTable) throws(KernelError) {
         let task = try types.structure("task_struct")
@@ -112,7 +111,8 @@ struct TaskLayout: Sendable {
         cgroups = try task.field("cgroups")
         credentials = try task.field("cred")
         loginUID = task.optional("loginuid")
-        robustList = task.optional("robust_list")
+        // Embedded since 7.1, as all that belongs to futexes.
+        robustList = task.optional("futex.robust_list") ?? task.optional("robust_list")
         rseq = task.optional("rseq.usrptr") ?? task.optional("rseq")
         rseqLength = task.optional("rseq.len") ?? task.optional("rseq_len")
         rseqSignature = task.optional("rseq.sig") ?? task.optional("rseq_sig")
@@ -136,7 +136,6 @@ struct TaskLayout: Sendable {
         onCPU = try task.field("on_cpu")
         // In thread_info since 5.16 (commit bcf9033e5449).
         cpu = try task.field(anyOf: "thread_info.cpu", "cpu")
-        threadFlags = try task.field("thread_info.flags")
         stack = try task.field("stack")
         stackPointer = try task.field("thread.sp")
         fsBase = try task.field("thread.fsbase")
@@ -146,7 +145,7 @@ struct TaskLayout: Sendable {
         ds = try task.field("thread.ds")
         es = try task.field("thread.es")
         tls = try task.field("thread.tls_array")
-        fpstate = task.optional("thread.fpu.fpstate")
-        fpuState = task.optional("thread.fpu.state")
+        executionState = task.optional("exec_state")
+        dumpable = (try? types.structure("task_exec_state"))?.optional("dumpable")
     }
 }

@@ -3,33 +3,44 @@ import KernelObjects
 import KernelTypes
 import ProcessModel
 
-/// `struct fpstate` (arch/x86/include/asm/fpu/types.h); before 5.16 `struct fpu` held the state itself.
+/// `struct fpu` of a task, and `struct fpstate` (arch/x86/include/asm/fpu/types.h).
 struct FloatingPointLayout: Sendable {
+    /// Where a task's `struct fpu` is: in its `thread`, or since 6.16 behind the whole `task_struct` (commit cb7ca40a3882,
+    /// `x86_task_fpu` in arch/x86/include/asm/processor.h).
+    let offset: Int
+    let lastCPU: Field
+    /// Since Linux 5.16 (commit 87d0e5be0fac) a pointer to the state and its size; before it the state itself.
+    let pointer: Field?
     let size: Field?
     let registers: Field?
+    let embedded: Field?
 
     init(_ types: TypeTable) throws(KernelError) {
+        let task = try types.structure("task_struct")
+        let unit = try types.structure("fpu")
+        offset = task.optional("thread.fpu")?.offset ?? task.size
+        lastCPU = try unit.field("last_cpu")
+        pointer = unit.optional("fpstate")
         let state = types.has("fpstate") ? try types.structure("fpstate") : nil
         size = state?.optional("size")
         registers = state?.optional("regs")
+        embedded = unit.optional("state")
     }
 }
 
 extension DeadKernel {
-    /// TIF_NEED_FPU_LOAD (arch/x86/include/asm/thread_info.h): the state in memory is newer than the CPU's.
-    private static let needLoad: UInt64 = 1 << 14
     /// The legacy area of XSAVE, and the header behind it.
     private static let legacySize = 512
     private static let headerSize = 64
     /// Bytes of a state that are believed: AMX has 8 KiB more than everything before it.
     private static let stateLimit = 16_384
+    /// NR_CPUS with CONFIG_MAXSMP.
+    private static let cpuLimit = 8192
 
     /// A thread's x87, SSE and extended state.
     /// - Returns: nil when only the CPU held it and the CPU's context is not there.
     func floatingPoint(of task: TaskAddress) throws(MemoryFault) -> FloatingPointState? {
-        if let number = try cpuNumber(of: task),
-            try reader.value(layout.task.threadFlags, of: task) & Self.needLoad == 0
-        {
+        if let number = try cpuNumber(of: task), try holdsState(of: task, cpu: number) {
             guard let cpu = cpus[number], cpu.fxsave.count == Self.legacySize else { return nil }
             var present: UInt64 = 3
             var components: [UInt8: [UInt8]] = [:]
@@ -50,22 +61,41 @@ extension DeadKernel {
         return FloatingPointState(legacy: legacy, presentComponents: present, components: components)
     }
 
+    /// Whether a CPU's registers are a task's state: the kernel's own rule, `fpregs_state_valid` (arch/x86/kernel/fpu/context.h).
+    ///
+    /// What changes the state in memory, or takes the registers for the kernel's own use, makes it untrue. Where it holds, the
+    /// registers are what is in memory, or newer.
+    private func holdsState(of task: TaskAddress, cpu: Int) throws(MemoryFault) -> Bool {
+        let unit = task + layout.floatingPoint.offset
+        let symbols = manifest.symbols.addresses
+        guard let owner = symbols["fpu_fpregs_owner_ctx"], let offsets = symbols["__per_cpu_offset"], cpu < Self.cpuLimit else {
+            throw MemoryFault(.damaged("no fpu_fpregs_owner_ctx for CPU \(cpu)"), at: task)
+        }
+        let shift: UInt64 = try reader.memory.integer(at: offsets + cpu * 8)
+        let owned = try reader.memory.pointer(at: VirtualAddress(owner.rawValue &+ shift))
+        let last = try reader.uint32(layout.floatingPoint.lastCPU, of: unit)
+        return owned == unit && last == UInt32(cpu)
+    }
+
     private func stateArea(of task: TaskAddress) throws(MemoryFault) -> (VirtualAddress, Int) {
-        if let pointer = layout.task.fpstate, let sizeField = layout.floatingPoint.size,
+        let unit = task + layout.floatingPoint.offset
+        if let pointer = layout.floatingPoint.pointer, let sizeField = layout.floatingPoint.size,
             let registers = layout.floatingPoint.registers
         {
-            let state = try reader.pointer(pointer, of: task)
+            let state = try reader.pointer(pointer, of: unit)
             let size = Int(try reader.uint32(sizeField, of: state))
             guard (Self.legacySize...Self.stateLimit).contains(size) else {
                 throw MemoryFault(.damaged("floating point state of \(size) bytes"), at: state)
             }
             return (state + registers.offset, size)
         }
-        guard let state = layout.task.fpuState else { throw MemoryFault(.damaged("no floating point state"), at: task) }
+        guard let state = layout.floatingPoint.embedded else {
+            throw MemoryFault(.damaged("no floating point state"), at: task)
+        }
         let size = try manifest.symbols.addresses["fpu_kernel_xstate_size"].map { address throws(MemoryFault) in
             Int(try reader.memory.integer(at: address, as: UInt32.self))
         }
-        return (task + state.offset, min(size ?? Self.legacySize, Self.stateLimit))
+        return (unit + state.offset, min(size ?? Self.legacySize, Self.stateLimit))
     }
 
     /// Takes the extended components out of the standard or the compacted form (Intel SDM volume 1, 13.4).
@@ -80,7 +110,10 @@ extension DeadKernel {
             guard (isCompacted ? compaction : present) & bit != 0 else { continue }
             let length = Int(try componentTable("xstate_sizes", number))
             var start = Int(try componentTable("xstate_offsets", number))
-            if isCompacted {
+            if isCompacted, manifest.symbols.addresses["xstate_comp_offsets"] != nil {
+                // Before 5.16 (commit 2bd264bce238 and others) the kernel keeps where each component starts.
+                start = Int(try componentTable("xstate_comp_offsets", number))
+            } else if isCompacted {
                 // CPUID tells which components start on a 64-byte boundary; the kernel keeps it in bit 1 of xstate_flags.
                 if try componentTable("xstate_flags", number) & 2 != 0 { position = (position + 63) & ~63 }
                 start = position

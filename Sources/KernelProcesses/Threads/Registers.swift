@@ -6,11 +6,15 @@ import ProcessModel
 /// `struct pt_regs` (arch/x86/include/asm/ptrace.h) at the top of a task's kernel stack.
 struct RegisterLayout: Sendable {
     let size: Int
+    /// What lies between the registers and the end of the stack (TOP_OF_KERNEL_STACK_PADDING, arch/x86/include/asm/thread_info.h):
+    /// with CONFIG_X86_FRED the rest of `struct fred_frame` (since 6.9).
+    let padding: Int
     let r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, origAX, ip, cs, flags, sp, ss: Field
 
     init(_ types: TypeTable) throws(KernelError) {
         let registers = try types.structure("pt_regs")
         size = registers.size
+        padding = types.has("fred_frame") ? try types.structure("fred_frame").size - registers.size : 0
         r15 = try registers.field("r15")
         r14 = try registers.field("r14")
         r13 = try registers.field("r13")
@@ -102,7 +106,7 @@ extension DeadKernel {
 
     private func readStack(of task: TaskAddress, into result: inout GeneralRegisters) throws(MemoryFault) {
         let fields = layout.registers
-        let frame = try reader.pointer(layout.task.stack, of: task) + stackSize - fields.size
+        let frame = try reader.pointer(layout.task.stack, of: task) + stackSize - fields.padding - fields.size
         result.r15 = try reader.value(fields.r15, of: frame)
         result.r14 = try reader.value(fields.r14, of: frame)
         result.r13 = try reader.value(fields.r13, of: frame)
