@@ -13,6 +13,8 @@ struct FileOperations: Sendable {
 
     private static let names: [String: Kind] = [
         "pipefifo_fops": .pipe,
+        // Since 6.15 (commit 262b2fa99cbe) pipes without a name have their own.
+        "pipeanon_fops": .pipe,
         "socket_file_ops": .socket,
         "eventfd_fops": .eventfd,
         "eventpoll_fops": .epoll,

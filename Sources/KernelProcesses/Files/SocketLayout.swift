@@ -33,6 +33,8 @@ struct SocketLayout: Sendable {
     /// nil: they are unlike those that are known.
     let raw: RawSocketLayout?
     let netlink: NetlinkSocketLayout?
+    /// Nanoseconds of a tick, shifted up by 32 bits: since 6.13 in `tk_ntp_data` (kernel/time/ntp.c).
+    let tickLength: Field?
     let buffer: SocketBufferLayout
     let devices: NetworkDeviceLayout?
 
@@ -66,6 +68,7 @@ struct SocketLayout: Sendable {
         tcp = try? TCPLayout(types)
         raw = try? RawSocketLayout(types)
         netlink = try? NetlinkSocketLayout(types)
+        tickLength = (try? types.structure("ntp_data"))?.optional("tick_length_base")
         buffer = try SocketBufferLayout(types)
         devices = NetworkDeviceLayout(types)
     }

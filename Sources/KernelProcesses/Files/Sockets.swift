@@ -92,10 +92,16 @@ extension FileReader {
         return options
     }
 
-    /// HZ, from the length of a tick (`tick_nsec`); 250 where the kernel does not tell.
+    /// HZ, from the length of a tick; 250 where the kernel does not tell.
     var ticksPerSecond: UInt64 {
-        guard let tick = (try? kernel.variable("tick_nsec")) ?? nil, tick >= 100_000, tick <= 20_000_000 else { return 250 }
+        guard let tick = tickNanoseconds, tick >= 100_000, tick <= 20_000_000 else { return 250 }
         return (1_000_000_000 + tick / 2) / tick
+    }
+
+    private var tickNanoseconds: UInt64? {
+        if let tick = (try? kernel.variable("tick_nsec")) ?? nil { return tick }
+        guard let field = layout.sockets.tickLength, let data = kernel.symbols.addresses["tk_ntp_data"] else { return nil }
+        return (try? kernel.value(field, of: data)).map { $0 >> 32 }
     }
 
     /// A socket's time limit in jiffies; MAX_SCHEDULE_TIMEOUT is none.

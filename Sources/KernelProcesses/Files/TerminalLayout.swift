@@ -6,6 +6,8 @@ struct TerminalLayout: Sendable {
     let driver: Field
     let driverType: Field
     let driverSubtype: Field
+    /// TTY_DRIVER_TYPE_PTY: a macro, and since 6.16 an enumerator, which is counted from 0.
+    let pseudoType: UInt64
     let driverMajor: Field
     let lineDiscipline: Field
     let lineDisciplineOperations: Field
@@ -52,6 +54,7 @@ struct TerminalLayout: Sendable {
         let driverFields = try types.structure("tty_driver")
         driverType = try driverFields.field("type")
         driverSubtype = try driverFields.field("subtype")
+        pseudoType = UInt64(clamping: types.enumerator("TTY_DRIVER_TYPE_PTY") ?? 4)
         driverMajor = try driverFields.field("major")
         lineDiscipline = try tty.field("ldisc")
         lineDisciplineOperations = try types.structure("tty_ldisc").field("ops")

@@ -4,8 +4,7 @@ import KernelTypes
 import ProcessModel
 
 extension FileReader {
-    /// TTY_DRIVER_TYPE_PTY and PTY_TYPE_MASTER (include/linux/tty_driver.h).
-    private static let pseudoType: UInt64 = 4
+    /// PTY_TYPE_MASTER (include/linux/tty_driver.h).
     private static let masterSubtype: UInt64 = 1
     /// The most open descriptions of one terminal that are believed.
     private static let fileLimit = 1 << 16
@@ -43,7 +42,7 @@ extension FileReader {
         let driver = try kernel.pointer(fields.driver, of: tty)
         let type = try kernel.value(fields.driverType, of: driver)
         let subtype = try kernel.value(fields.driverSubtype, of: driver)
-        return type == Self.pseudoType && subtype == Self.masterSubtype
+        return type == fields.pseudoType && subtype == Self.masterSubtype
     }
 
     private func readTerminal(at tty: VirtualAddress) throws(MemoryFault) -> Terminal {
@@ -51,7 +50,7 @@ extension FileReader {
         let driver = try kernel.pointer(fields.driver, of: tty)
         let index = try kernel.uint32(fields.index, of: tty)
         let major = try kernel.value(fields.driverMajor, of: driver)
-        let isPseudo = try kernel.value(fields.driverType, of: driver) == Self.pseudoType
+        let isPseudo = try kernel.value(fields.driverType, of: driver) == fields.pseudoType
         // UNIX98_PTY_SLAVE_MAJOR and TTY_MAJOR; a virtual terminal's minor number is its index and one, for /dev/tty0 is the one that is shown.
         let device: Terminal.Device =
             isPseudo && major == 136
