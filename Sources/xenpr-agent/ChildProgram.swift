@@ -10,6 +10,8 @@ struct ChildProgram {
     var cgroup: ControlGroup?
     /// Whether it, and all that it makes, runs without transparent huge pages.
     var disablesHugePages = false
+    /// What is set in its environment beside what the agent has.
+    var environment: [(name: String, value: String)] = []
 
     /// The wait status of a program that could not be found.
     static let notFound: Int32 = 127 << 8
@@ -43,6 +45,7 @@ struct ChildProgram {
         dup2(file, 1)
         dup2(file, 2)
         xpr_close_from_on_exec(3)
+        for variable in environment { System.setEnvironment(variable.name, to: variable.value) }
         System.execute(arguments)
         _exit(errno == ENOENT ? ExitCode.notFound : ExitCode.notExecutable)
     }

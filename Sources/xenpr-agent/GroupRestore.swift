@@ -37,7 +37,11 @@ struct GroupRestore {
                 "--manage-cgroups=ignore", "--file-locks",
                 connectionProblem == nil && !group.connections.isEmpty ? "--tcp-established" : "--tcp-close",
                 "--log-file", log, "-v3",
-            ], output: directory + "/restore.out", cgroup: cgroup, disablesHugePages: group.disablesHugePages)
+            ], output: directory + "/restore.out", cgroup: cgroup, disablesHugePages: group.disablesHugePages,
+            // The C library registers a restartable sequence for CRIU itself, which each restored process inherits until CRIU takes
+            // it back. Before 5.13 the kernel does not tell CRIU its size, and CRIU 3.17.1 takes 20 from glibc 2.36 where the kernel
+            // takes 32 only: then the kernel writes into memory that is gone, and kills the process. So CRIU runs without one.
+            environment: [("GLIBC_TUNABLES", "glibc.pthread.rseq=0")])
         return try program.start(timeoutSeconds: timeoutSeconds)
     }
 

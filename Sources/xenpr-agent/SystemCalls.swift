@@ -113,6 +113,12 @@ enum System {
         _ = unsafe execvp(program, list)
     }
 
+    /// setenv(3), for a program that is executed next.
+    static func setEnvironment(_ name: String, to value: String) {
+        // Both strings live as zero-terminated copies while setenv runs, which copies them, and the agent has one thread.
+        _ = unsafe setenv(name, value, 1)
+    }
+
     /// write(2) of what follows `start`, which is at most the count.
     static func write(_ descriptor: Int32, _ bytes: [UInt8], from start: Int = 0) -> Int {
         unsafe bytes.withUnsafeBytes { buffer in

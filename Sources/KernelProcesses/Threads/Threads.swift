@@ -27,7 +27,7 @@ extension DeadKernel {
         return thread
     }
 
-    /// ORIG_RSEQ_SIZE of kernel/rseq.c.
+    /// What kernels take that do not keep the size (before 6.3, commit ee3e3ac05c26): it must be this one (kernel/rseq.c).
     private static let originalRseqSize: UInt32 = 32
 
     private func rseq(of task: TaskAddress) throws(MemoryFault) -> RseqRegistration? {
@@ -35,7 +35,6 @@ extension DeadKernel {
         guard let area = fields.rseq, let signature = fields.rseqSignature else { return nil }
         let address = try reader.pointer(area, of: task)
         guard !address.isNull else { return nil }
-        // Kernels without rseq_len (it came with ee3e3ac05c26, Linux 6.3) take one size only: that of their struct rseq.
         let size =
             try fields.rseqLength.map { field throws(MemoryFault) in try reader.uint32(field, of: task) }
             ?? Self.originalRseqSize
