@@ -15,6 +15,7 @@ enum MemoryImage {
         static let systemV: UInt32 = 1 << 10
         static let vvar: UInt32 = 1 << 12
         static let memfd: UInt32 = 1 << 14
+        static let untouchable: UInt32 = 1 << 16
     }
 
     /// MAP_* of mmap.
@@ -46,6 +47,7 @@ enum MemoryImage {
             for mapping in space.mappings {
                 if let area = area(mapping, files: files, openFlags: openFlags) { entry.message(14, area) }
             }
+            for region in space.guardRegions { entry.message(14, guardArea(region)) }
             entry.signed(15, space.dumpable)
             if space.transparentHugePagesDisabled { entry.flag(17, true) }
         }
@@ -129,6 +131,17 @@ enum MemoryImage {
             entry.zigzag(8, Int64(-1))
             if advice != 0 { entry.unsigned(9, advice) }
             if let fileFlags { entry.unsigned(10, fileFlags) }
+        }
+    }
+
+    /// Pages made untouchable lie in other areas and come after all of them; CRIU before 4.2 does not know them and fails.
+    private static func guardArea(_ region: Range<VirtualAddress>) -> ProtobufMessage {
+        ProtobufMessage { entry in
+            entry.unsigned(1, region.lowerBound.rawValue)
+            entry.unsigned(2, region.upperBound.rawValue)
+            for field: UInt32 in 3...6 { entry.unsigned(field, UInt64(0)) }
+            entry.unsigned(7, Status.untouchable)
+            entry.zigzag(8, Int64(-1))
         }
     }
 

@@ -37,6 +37,15 @@ public struct PageTableEntry: Hashable, Sendable {
     /// An entry that holds neither a page nor a swap entry.
     public var isEmpty: Bool { rawValue == 0 }
 
+    /// A page that MADV_GUARD_INSTALL made untouchable (since 6.13): a swap entry of the last of 32 types, SWP_PTE_MARKER, with
+    /// the marker PTE_MARKER_GUARD (include/linux/swapops.h).
+    ///
+    /// The type is in the uppermost five bits, and the offset, inverted, below them (arch/x86/include/asm/pgtable_64.h).
+    public var isGuard: Bool {
+        let offset = (~rawValue & ~(0x1f << 59)) >> 9
+        return !isPresent && !isProtNone && rawValue >> 59 == 31 && offset == 4
+    }
+
     /// The first frame that the entry maps, nil when none is.
     ///
     /// Linux inverts the frame number of PROT_NONE entries against L1TF (arch/x86/include/asm/pgtable-invert.h).

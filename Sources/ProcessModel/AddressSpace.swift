@@ -29,6 +29,8 @@ public struct AddressSpace: Sendable {
     public var executable: FileID?
     /// Ascending, not overlapping.
     public var mappings: [Mapping] = []
+    /// Pages of mappings that MADV_GUARD_INSTALL made untouchable. Ascending.
+    public var guardRegions: [Range<VirtualAddress>] = []
     /// Contexts of asynchronous I/O (`mm->ioctx_table`), which cannot be brought back.
     public var asynchronousIOContexts = 0
 

@@ -56,6 +56,10 @@ extension DeadKernel {
             space.executable = files.file(at: executable)
         }
 
+        let root = try reader.memory.translate(reader.pointer(fields.pgd, of: mm))
+        let kernel = manifest.tables
+        let tables = PageTables(root: root, levels: kernel.levels, encryptionMask: kernel.encryptionMask)
+
         var areas: [(VirtualAddress, ClosedRange<UInt64>?)] = []
         if let fault = forEachArea(of: mm, { areas.append(($0, $1)) }) { throw fault }
         var end: UInt64 = 0
@@ -75,13 +79,33 @@ extension DeadKernel {
             end = mapping.end.rawValue
             space.mappings.append(mapping)
             facts.append(try self.facts(ofArea: area))
+            if try reader.value(fields.areaFlags, of: area) & fields.guardFlag != 0 {
+                space.guardRegions += try guardRegions(in: mapping, tables: tables)
+            }
         }
-        let root = try reader.memory.translate(reader.pointer(fields.pgd, of: mm))
         try check(space, at: mm, pageTables: root)
-        let kernel = manifest.tables
-        return ReadAddressSpace(
-            value: space,
-            tables: PageTables(root: root, levels: kernel.levels, encryptionMask: kernel.encryptionMask), facts: facts)
+        return ReadAddressSpace(value: space, tables: tables, facts: facts)
+    }
+
+    /// The pages of an area that MADV_GUARD_INSTALL made untouchable.
+    private func guardRegions(in mapping: Mapping, tables: PageTables) throws(MemoryFault) -> [Range<VirtualAddress>] {
+        var regions: [Range<VirtualAddress>] = []
+        do {
+            try tables.forEachEntry(in: mapping.start..<mapping.end, from: source, fault: { throw $1 }) { address, entry in
+                guard entry.isGuard, address >= mapping.start, address < mapping.end else { return }
+                let end = address + FrameNumber.size
+                if let last = regions.last, last.upperBound == address {
+                    regions[regions.count - 1] = last.lowerBound..<end
+                } else {
+                    regions.append(address..<end)
+                }
+            }
+        } catch let fault as MemoryFault {
+            throw fault
+        } catch {
+            throw MemoryFault(.damaged("page tables"), at: mapping.start)
+        }
+        return regions
     }
 
     private func forEachArea(of mm: VirtualAddress, _ body: (VirtualAddress, ClosedRange<UInt64>?) -> Void) -> MemoryFault? {

@@ -88,6 +88,7 @@ public struct KernelPages: PageSupply {
             in: mapping.start..<mapping.end, from: kernel.source,
             fault: { address, fault in throw PageSupplyError("page table for \(address) is unreadable: \(fault)") }
         ) { address, entry in
+            if entry.isGuard { return }
             guard let first = entry.frame else {
                 throw PageSupplyError("page at \(address) is not in memory (swapped out or in migration)")
             }
