@@ -140,8 +140,9 @@ enum SocketImage {
             entry.unsigned(8, options.priority)
             entry.unsigned(9, options.receiveLowWater)
             entry.unsigned(10, options.mark)
-            entry.flag(11, options.passesCredentials)
-            entry.flag(12, options.passesSecurity)
+            // Not even to be turned off by sockets that do not know them (since 6.16 all but unix and netlink ones).
+            if options.passesCredentials { entry.flag(11, true) }
+            if options.passesSecurity { entry.flag(12, true) }
             if options.avoidsRouters { entry.flag(13, true) }
             if options.omitsChecksums { entry.flag(14, true) }
             if let device = options.boundDevice { entry.data(15, device.bytes) }
@@ -154,7 +155,7 @@ enum SocketImage {
             if let interval = options.keepAliveIntervalSeconds { entry.unsigned(22, interval) }
             if options.outOfBandInline { entry.unsigned(23, UInt32(1)) }
             if let linger = options.lingerSeconds { entry.unsigned(24, linger) }
-            entry.unsigned(25, options.bufferLocks)
+            if let locks = options.bufferLocks { entry.unsigned(25, locks) }
         }
     }
 

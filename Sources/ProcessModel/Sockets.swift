@@ -4,8 +4,9 @@ public struct SocketOptions: Sendable, Hashable {
     public var sendBuffer: UInt32 = 212_992
     /// `sk_rcvbuf`.
     public var receiveBuffer: UInt32 = 212_992
-    /// SOCK_SNDBUF_LOCK (1) and SOCK_RCVBUF_LOCK (2) of `sk_userlocks`.
-    public var bufferLocks: UInt32 = 0
+    /// SOCK_SNDBUF_LOCK (1) and SOCK_RCVBUF_LOCK (2) of `sk_userlocks`; nil where the kernel lets no program set them by themselves.
+    /// There, both are locked after a restore: the sizes stay, and are no longer tuned.
+    public var bufferLocks: UInt32? = 0
     /// 0: none.
     public var sendTimeoutMicroseconds: UInt64 = 0
     public var receiveTimeoutMicroseconds: UInt64 = 0

@@ -68,12 +68,13 @@ extension FileReader {
         }
     }
 
-    private mutating func readLock(at lock: VirtualAddress, kind: FileLock.Kind, inode: VirtualAddress) throws(MemoryFault) {
+    private mutating func readLock(at lock: VirtualAddress, kind list: FileLock.Kind, inode: VirtualAddress) throws(MemoryFault)
+    {
         let fields = layout.locks
         let flags = try kernel.value(fields.flags, of: lock)
         let isOfDescription = flags & Self.openFileDescriptionFlag != 0
         let owner: (pid: Int32, descriptor: Int32)?
-        if kind == .posix, !isOfDescription {
+        if list == .posix, !isOfDescription {
             // The owner of a POSIX lock is the table of descriptors.
             guard let table = tableIDs[try kernel.pointer(fields.owner, of: lock)] else { return }
             owner = holder(ofFilesOn: inode, in: table)
@@ -85,7 +86,7 @@ extension FileReader {
             obstacles.append(Obstacle(.degraded, pid: nil, reason: "a lock on a file of which no descriptor is left is lost"))
             return
         }
-        var kind = kind
+        var kind = list
         if isOfDescription { kind = .openFileDescription }
         // As `target_leasetype` of fs/locks.c tells.
         if case .lease = kind {
@@ -93,8 +94,12 @@ extension FileReader {
                 breakingTo: flags & Self.unlockPendingFlag != 0
                     ? .unlocked : flags & Self.downgradePendingFlag != 0 ? .read : nil)
         }
-        let start = try kernel.value(fields.start, of: lock)
-        let end = try kernel.value(fields.end, of: lock)
+        // A lease is on the whole file; since 6.9 (commit c69ff4071935, `struct file_lease`) it has no range.
+        var (start, end): (UInt64, UInt64) = (0, Self.lastOffset)
+        if list != .lease(breakingTo: nil) {
+            start = try kernel.value(fields.start, of: lock)
+            end = try kernel.value(fields.end, of: lock)
+        }
         fileLocks.append(
             FileLock(
                 kind: kind,

@@ -64,7 +64,9 @@ public struct FileReader {
     }
 
     /// The symbols that the reader asks for; missing ones only make files of their kind unsupported.
-    public static let symbols: Set<String> = FileOperations.symbols.union(["vmemmap_base", "tick_nsec", "tk_ntp_data", "super_blocks"])
+    public static let symbols: Set<String> = FileOperations.symbols.union([
+        "vmemmap_base", "tick_nsec", "tk_ntp_data", "super_blocks",
+    ])
 
     /// - Parameter clocks: of the guest at the crash; what timers have left is counted from there.
     public init(kernel: KernelReader, layout: FileLayout, clocks: GuestClocks) {

@@ -79,6 +79,9 @@ struct SocketOptionLayout: Sendable {
     let sendBuffer: Field
     let receiveBuffer: Field
     let bufferLocks: Field
+    /// Whether a program can say what is locked: SO_BUF_LOCK, option 72 since 5.15. Options are numbered as they come, so a kernel
+    /// with option 73, which has a field of its own, has it too; CRIU fails where it is written and the kernel does not know it.
+    let canLockBuffers: Bool
     let sendTimeout: Field
     let receiveTimeout: Field
     let lingerTime: Field
@@ -110,6 +113,7 @@ struct SocketOptionLayout: Sendable {
         sendBuffer = try sock.field("sk_sndbuf")
         receiveBuffer = try sock.field("sk_rcvbuf")
         bufferLocks = try sock.field("sk_userlocks")
+        canLockBuffers = sock.optional("sk_reserved_mem") != nil
         sendTimeout = try sock.field("sk_sndtimeo")
         receiveTimeout = try sock.field("sk_rcvtimeo")
         lingerTime = try sock.field("sk_lingertime")

@@ -51,7 +51,7 @@ extension FileReader {
         options.sendBuffer = try kernel.uint32(fields.sendBuffer, of: sock)
         options.receiveBuffer = try kernel.uint32(fields.receiveBuffer, of: sock)
         // SOCK_SNDBUF_LOCK and SOCK_RCVBUF_LOCK; the other bits say what was bound.
-        options.bufferLocks = try kernel.uint32(fields.bufferLocks, of: sock) & 3
+        if fields.canLockBuffers { options.bufferLocks = try kernel.uint32(fields.bufferLocks, of: sock) & 3 }
         options.sendTimeoutMicroseconds = microseconds(ofTimeout: try kernel.signed(fields.sendTimeout, of: sock))
         options.receiveTimeoutMicroseconds = microseconds(ofTimeout: try kernel.signed(fields.receiveTimeout, of: sock))
         options.reuseAddress = try kernel.value(fields.reuse, of: sock) != 0
@@ -78,18 +78,26 @@ extension FileReader {
         if isSet(fields.lingerBit) {
             options.lingerSeconds = UInt32(clamping: try kernel.value(fields.lingerTime, of: sock) / ticksPerSecond)
         }
-        if let credentials = fields.passesCredentials, let security = fields.passesSecurity {
-            options.passesCredentials = try kernel.value(credentials, of: sock) != 0
-            options.passesSecurity = try kernel.value(security, of: sock) != 0
-        } else {
-            // SOCK_PASSCRED is bit 3, SOCK_PASSSEC bit 4 (include/linux/net.h).
-            let socketFlags = try kernel.value(layout.sockets.flags, of: socket)
-            options.passesCredentials = socketFlags >> 3 & 1 == 1
-            options.passesSecurity = socketFlags >> 4 & 1 == 1
-        }
+        (options.passesCredentials, options.passesSecurity) = try passes(of: sock, socket: socket)
         let device = try kernel.uint32(fields.boundDevice, of: sock)
         if device != 0 { options.boundDevice = KernelString(bytes: try deviceName(device, ofSocket: sock)) }
         return options
+    }
+
+    /// SO_PASSCRED and SO_PASSSEC.
+    private func passes(
+        of sock: VirtualAddress, socket: VirtualAddress
+    ) throws(MemoryFault) -> (credentials: Bool, security: Bool) {
+        let fields = layout.sockets.options
+        guard let credentials = fields.passesCredentials, let security = fields.passesSecurity else {
+            // SOCK_PASSCRED is bit 3, SOCK_PASSSEC bit 4 (include/linux/net.h).
+            let flags = try kernel.value(layout.sockets.flags, of: socket)
+            return (flags >> 3 & 1 == 1, flags >> 4 & 1 == 1)
+        }
+        // The same byte is something else in other families (`sk_txrehash`), which no longer know these options.
+        let family = try kernel.value(layout.sockets.family, of: sock)
+        guard family == UInt64(Self.unixFamily) || family == UInt64(Self.netlinkFamily) else { return (false, false) }
+        return (try kernel.value(credentials, of: sock) != 0, try kernel.value(security, of: sock) != 0)
     }
 
     /// HZ, from the length of a tick; 250 where the kernel does not tell.
