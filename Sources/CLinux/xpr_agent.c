@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <linux/openat2.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -26,6 +27,8 @@
 pid_t xpr_fork(void) { return fork(); }
 
 int xpr_become_subreaper(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }
+
+int xpr_new_cgroup_namespace(void) { return unshare(CLONE_NEWCGROUP); }
 
 int xpr_set_io_priority(int thread, int priority)
 {

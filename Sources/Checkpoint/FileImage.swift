@@ -48,6 +48,7 @@ enum FileImage {
                 file.unsigned(3, position)
                 file.message(5, fileOwner(owner))
                 file.data(6, node.path.bytes)
+                if let mount = node.mountID { file.zigzag(7, mount) }
                 if node.type == .regular, checksSize, !node.isDeleted { file.unsigned(8, node.sizeBytes) }
                 if node.mode != 0, node.type == .regular || node.type == .directory, !node.isDeleted {
                     file.unsigned(10, node.mode)

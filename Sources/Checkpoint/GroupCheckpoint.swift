@@ -67,6 +67,11 @@ public enum GroupCheckpoint {
             images: nil, rootPID: plan.tree.root?.pid ?? 0)
         record.hasPIDNamespace = plan.namespaces.pidNumber != nil
         record.disablesHugePages = plan.hugePages.areDisabled
+        record.hasCgroupNamespace = plan.namespaces.hasCgroupNamespace
+        record.mountRoot = plan.namespaces.mounts?.namespace.root?.guestPath?.description
+        record.mounts = (plan.namespaces.mounts?.external ?? []).map {
+            RecoveryManifest.Mount(key: $0.key, path: $0.path.description)
+        }
         record.pseudoTerminals = plan.files.terminals?.numbersNeeded ?? []
         record.connections = (record.hasPIDNamespace || plan.namespaces.network != nil ? [] : plan.files.connections).map {
             RecoveryManifest.Connection(source: $0.socket.sourcePort, destination: $0.socket.destinationPort)

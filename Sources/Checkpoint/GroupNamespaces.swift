@@ -7,7 +7,7 @@ import ProcessModel
 struct GroupNamespaces: Sendable {
     /// A kind that CRIU knows one of for a whole tree.
     enum Shared: String, Sendable, CaseIterable {
-        case uts, ipc, time, network
+        case uts, ipc, time, network, mount, cgroup
 
         func number(in namespaces: Namespaces) -> UInt32 {
             switch self {
@@ -15,6 +15,8 @@ struct GroupNamespaces: Sendable {
             case .ipc: namespaces.ipc
             case .time: namespaces.time
             case .network: namespaces.network
+            case .mount: namespaces.mount
+            case .cgroup: namespaces.cgroup
             }
         }
     }
@@ -23,10 +25,15 @@ struct GroupNamespaces: Sendable {
     private(set) var ipc: IPCNamespace?
     private(set) var time: TimeNamespace?
     private(set) var network: NetworkNamespace?
+    private(set) var mounts: MountPlan?
+    /// The agent starts CRIU in a new cgroup namespace, whose root is the group's cgroup.
+    private(set) var hasCgroupNamespace = false
     /// Inode number of the group's own pid namespace.
     let pidNumber: UInt32?
     /// Inode number of the group's own IPC namespace.
     private(set) var ipcNumber: UInt32?
+    /// Inode number of the group's own mount namespace.
+    private(set) var mountNumber: UInt32?
     private(set) var obstacles: [Obstacle] = []
 
     /// What the keeper calls itself (xenpr-agent).
@@ -60,6 +67,35 @@ struct GroupNamespaces: Sendable {
             network = group.networkNamespaces[number]
             if network == nil { refuse(members, "its network namespace could not be read") }
         }
+        if let number = shared(.mount, members, group.initNamespaces) { addMounts(number, of: members, in: group) }
+        if let number = shared(.cgroup, members, group.initNamespaces) { addCgroups(number, of: members, in: group) }
+    }
+
+    /// The keeper's executable is not in another namespace, so it has to be left behind.
+    private mutating func addMounts(_ number: UInt32, of members: [DeadProcess], in group: ProtectedGroup) {
+        mountNumber = number
+        guard pidNumber != nil else {
+            refuse(members, "it is in a mount namespace of its own, which comes back only with a pid namespace of its own")
+            return
+        }
+        guard let namespace = group.mountNamespaces[number] else {
+            refuse(members, "its mount namespace could not be read")
+            return
+        }
+        let plan = MountPlan(namespace)
+        obstacles += plan.obstacles
+        mounts = plan
+    }
+
+    private mutating func addCgroups(_ number: UInt32, of members: [DeadProcess], in group: ProtectedGroup) {
+        guard let root = group.cgroupNamespaces[number] else {
+            refuse(members, "its cgroup namespace could not be read")
+            return
+        }
+        hasCgroupNamespace = true
+        guard root != group.cgroupPath else { return }
+        let reason = "the root of its cgroup namespace is \(group.cgroupPath) now, it was \(root)"
+        obstacles.append(Obstacle(.degraded, pid: nil, reason: reason))
     }
 
     private mutating func refuse(_ processes: [DeadProcess], _ reason: String) {

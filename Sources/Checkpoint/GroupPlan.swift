@@ -34,6 +34,7 @@ struct GroupPlan: Sendable {
         let found =
             group.obstacles + tree.obstacles + namespaces.obstacles + foreignSegments + hugePages.obstacles
             + pids.obstacles(connections: files.connections.count)
+            + MountedFiles.obstacles(of: group, files: files, in: namespaces.mounts?.namespace)
             + (namespaces.network.map { NetworkAssessment.obstacles(of: $0, connections: files.connections.count) } ?? [])
         let calls = CallsOnStreams(connections: Set(files.connections.map(\.file)))
         processes = tree.ordered.map { process in

@@ -36,6 +36,7 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         try write(.cgroups, "cgroup", [cgroups.message()])
         try write(.timeNamespace, "timens-0", [NamespaceImage.clocks(plan.group.clocks, in: plan.namespaces.time)])
         try writeNamespaces()
+        try writeMounts(pages: &supply)
         try write(
             .inventory, "inventory",
             [
@@ -247,6 +248,18 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
             try sets.append(payload: NamespaceImage.padded(values))
         }
         bytes &+= try sets.finish()
+    }
+
+    /// `mountpoints-N`, and `tmpfs-dev-N.tar.gz`, N being the number of its device.
+    private mutating func writeMounts(pages supply: inout Supply) throws(CheckpointError) {
+        guard let mounts = plan.namespaces.mounts else { return }
+        try write(.mounts, "mountpoints-\(KernelObjectIDs.ownMounts)", mounts.messages)
+        for device in mounts.memoryDevices {
+            guard let contents = mounts.namespace.memoryFilesystems[device] else { throw .model("a tmpfs has no contents") }
+            var archive = try StoredGzip(creating: "tmpfs-dev-\(device).tar.gz.img", in: directory)
+            try MemoryArchive.write(contents, device: device, to: &archive, pages: &supply)
+            bytes &+= try archive.finish()
+        }
     }
 
     private mutating func writeQueues() throws(CheckpointError) {

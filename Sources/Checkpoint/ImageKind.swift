@@ -30,6 +30,7 @@ package enum ImageKind: UInt32, Sendable, CaseIterable {
     case ipcSegments = 0x4628_3044
     case ipcMessages = 0x5545_3737
     case ipcSemaphores = 0x5957_3019
+    case mounts = 0x5556_3928
 
     /// IMG_COMMON_MAGIC, before the kind's own number in all files but the inventory.
     static let commonMagic: UInt32 = 0x5456_4319

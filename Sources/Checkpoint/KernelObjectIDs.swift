@@ -11,6 +11,7 @@ enum KernelObjectIDs {
     static let ownNetwork: UInt32 = 12
     static let ownIPC: UInt32 = 13
     static let ownUTS: UInt32 = 14
+    static let ownMounts: UInt32 = 15
     /// Above what a reader numbers.
     private static let outside: UInt32 = 0x7fff_0000
 
@@ -20,6 +21,7 @@ enum KernelObjectIDs {
         if own.network != nil { namespaces[1] = ownNetwork }
         if own.ipc != nil { namespaces[2] = ownIPC }
         if own.uts != nil { namespaces[3] = ownUTS }
+        if own.mounts != nil { namespaces[4] = ownMounts }
         return message(
             namespaces,
             memory: process.addressSpace?.rawValue ?? outside, files: process.descriptorTable?.rawValue ?? outside,

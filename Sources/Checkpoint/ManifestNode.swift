@@ -93,6 +93,13 @@ struct ManifestNode {
         return result
     }
 
+    func optionalList<Element>(
+        _ name: String, _ make: (ManifestNode) throws(ManifestError) -> Element
+    ) throws(ManifestError) -> [Element] {
+        guard let member = value[name], !member.isNull else { return [] }
+        return try list(name, make)
+    }
+
     /// One component of a path.
     func fileName(_ name: String) throws(ManifestError) -> String {
         let text = try text(name)
@@ -118,6 +125,16 @@ struct ManifestNode {
             text.dropFirst().split(separator: "/", omittingEmptySubsequences: false).allSatisfy(Self.isComponent)
         else { throw fail(name, "is no absolute path in its plainest form") }
         return text
+    }
+
+    /// Such a path, or the root itself.
+    func directoryPath(_ name: String) throws(ManifestError) -> String {
+        try text(name) == "/" ? "/" : absolutePath(name)
+    }
+
+    func optionalDirectoryPath(_ name: String) throws(ManifestError) -> String? {
+        guard let member = value[name], !member.isNull else { return nil }
+        return try directoryPath(name)
     }
 
     private static func isComponent(_ text: Substring) -> Bool {

@@ -69,6 +69,11 @@ extension RecoveryManifest.Group {
             rootPID: try node.integer("root_pid", in: 0...RecoveryManifest.pidLimit))
         hasPIDNamespace = try node.optionalFlag("pid_namespace") ?? false
         disablesHugePages = try node.optionalFlag("no_huge_pages") ?? false
+        hasCgroupNamespace = try node.optionalFlag("cgroup_namespace") ?? false
+        mountRoot = try node.optionalDirectoryPath("mount_root")
+        mounts = try node.optionalList("mounts") { (node) throws(ManifestError) in
+            RecoveryManifest.Mount(key: try node.fileName("key"), path: try node.directoryPath("path"))
+        }
         bytes = try node.unsigned("bytes")
         pages = try node.unsigned("pages")
         pseudoTerminals = try (node.optionalIntegers("pseudo_terminals", in: 0...1000) ?? []).map { UInt32($0) }
@@ -87,7 +92,7 @@ extension RecoveryManifest.Group {
                 source: try node.integer("source", in: 1...UInt16.max),
                 destination: try node.integer("destination", in: 1...UInt16.max))
         }
-        guard images == nil || rootPID >= 2 else {
+        guard images == nil || rootPID >= (hasPIDNamespace ? 1 : 2) else {
             throw ManifestError(place: node.place + ".root_pid", problem: "is no process id")
         }
     }

@@ -33,7 +33,10 @@ extension RecoveryManifest.Group {
         [
             "name": .string(name), "cgroup": .string(cgroup), "verdict": .string(verdict.rawValue),
             "reasons": .array(reasons.map(JSONValue.string)), "images": JSONValue(images), "root_pid": JSONValue(rootPID),
-            "pid_namespace": .bool(hasPIDNamespace), "no_huge_pages": .bool(disablesHugePages),
+            "no_huge_pages": .bool(disablesHugePages), "pid_namespace": .bool(hasPIDNamespace),
+            "cgroup_namespace": .bool(hasCgroupNamespace),
+            "mount_root": JSONValue(mountRoot),
+            "mounts": .array(mounts.map { ["key": .string($0.key), "path": .string($0.path)] }),
             "pseudo_terminals": .array(pseudoTerminals.map { JSONValue($0) }),
             "processes": .array(processes.map(\.json)), "bytes": JSONValue(bytes), "pages": JSONValue(pages),
             "connections": .array(

@@ -73,6 +73,12 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var hasPIDNamespace = false
         /// All of its processes run without transparent huge pages (PR_SET_THP_DISABLE), which the agent hands on to them.
         public var disablesHugePages = false
+        /// It is in a cgroup namespace, whose root is its cgroup.
+        public var hasCgroupNamespace = false
+        /// The directory that is the root of its own mount namespace; nil: it has none.
+        public var mountRoot: String?
+        /// What of the guest is mounted there.
+        public var mounts: [Mount] = []
         /// Numbers N of the /dev/pts/N that CRIU will make: nobody else may have them then.
         public var pseudoTerminals: [UInt32]
         public var processes: [Process]
@@ -93,6 +99,18 @@ public struct RecoveryManifest: Sendable, Equatable {
             self.processes = []
             self.bytes = 0
             self.pages = 0
+        }
+    }
+
+    /// A file or directory of the guest that is mounted in a group's own mount namespace.
+    public struct Mount: Sendable, Equatable {
+        /// What the images call it.
+        public var key: String
+        public var path: String
+
+        public init(key: String, path: String) {
+            self.key = key
+            self.path = path
         }
     }
 

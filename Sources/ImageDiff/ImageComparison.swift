@@ -1,3 +1,5 @@
+import Checkpoint
+
 /// Compares the checkpoints of one group by two makers, field by field and page by page.
 public enum ImageComparison {
     /// - Parameters:

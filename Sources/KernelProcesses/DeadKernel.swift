@@ -14,6 +14,7 @@ public struct KernelLayout: Sendable {
     let namespaces: NamespaceLayout
     let ipc: IPCLayout?
     let network: NetworkNamespaceLayout?
+    let mounts: MountLayout?
     let registers: RegisterLayout
     let floatingPoint: FloatingPointLayout
     let timers: TimerLayout
@@ -39,6 +40,7 @@ public struct KernelLayout: Sendable {
         namespaces = try NamespaceLayout(types)
         ipc = IPCLayout(types)
         network = NetworkNamespaceLayout(types)
+        mounts = MountLayout(types)
         registers = try RegisterLayout(types)
         floatingPoint = try FloatingPointLayout(types)
         timers = try TimerLayout(types)
@@ -83,8 +85,7 @@ public final class DeadKernel {
             "fpu_kernel_xstate_size", "special_mapping_vmops", "shm_mnt", "shm_vm_ops", "vdso_image_64", "vdso64_image",
             "__start_init_task",
             "__end_init_task", "__start_init_stack", "__end_init_stack", "init_stack", "panic_cpu", "prb",
-            "empty_zero_page", "huge_zero_pfn",
-            "fpu_fpregs_owner_ctx", "__per_cpu_offset",
+            "empty_zero_page", "huge_zero_pfn", "fpu_fpregs_owner_ctx", "__per_cpu_offset", "_totalram_pages",
         ])
     }
 

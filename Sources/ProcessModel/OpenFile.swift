@@ -45,8 +45,10 @@ public struct FileNode: Sendable, Hashable {
         case other
     }
 
-    /// Absolute, from the guest's root; without " (deleted)".
+    /// Absolute, from the root of the mount namespace that it was opened in; without " (deleted)".
     public var path: KernelString
+    /// `mnt_id` of the mount that it was reached through, if that is not in the guest's own mount namespace.
+    public var mountID: Int32?
     public var type: FileType
     /// Its name was removed; the contents live on in the inode.
     public var isDeleted: Bool

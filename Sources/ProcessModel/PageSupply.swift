@@ -7,8 +7,8 @@ public enum MemoryObject: Sendable, Hashable {
     case addressSpace(AddressSpaceID)
     /// All pages of a shared memory object; the address of a page is its offset in bytes.
     case sharedMemory(SharedMemoryID)
-    /// The cached pages of a file whose name was removed; the address of a page is its offset in bytes. A hole or a page that is not cached is
-    /// left out.
+    /// The cached pages of a file whose name was removed, or that is in a `MemoryFilesystem`; the address of a page is its offset in bytes. A hole or a
+    /// page that is not cached is left out.
     case deletedFile(device: UInt64, inode: UInt64)
 }
 

@@ -31,6 +31,9 @@ public struct ProtectedGroup: Sendable {
     public var ipcNamespaces: [UInt32: IPCNamespace]
     public var timeNamespaces: [UInt32: TimeNamespace]
     public var networkNamespaces: [UInt32: NetworkNamespace]
+    public var mountNamespaces: [UInt32: MountNamespace]
+    /// The cgroups that are the roots of cgroup namespaces.
+    public var cgroupNamespaces: [UInt32: KernelString]
     /// The numbers that ids of the guest's initial pid namespace have in other ones, the innermost last; for processes, threads, process groups and sessions
     /// of this group that have any.
     public var namespacePIDs: [Int32: [NamespacePID]]
@@ -56,6 +59,8 @@ public struct ProtectedGroup: Sendable {
         self.ipcNamespaces = [:]
         self.timeNamespaces = [:]
         self.networkNamespaces = [:]
+        self.mountNamespaces = [:]
+        self.cgroupNamespaces = [:]
         self.namespacePIDs = [:]
         self.obstacles = []
     }

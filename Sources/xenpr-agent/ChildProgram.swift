@@ -12,6 +12,8 @@ struct ChildProgram {
     var disablesHugePages = false
     /// What is set in its environment beside what the agent has.
     var environment: [(name: String, value: String)] = []
+    /// It gets a cgroup namespace of its own, whose root is the cgroup that it runs in.
+    var hasCgroupNamespace = false
 
     /// The wait status of a program that could not be found.
     static let notFound: Int32 = 127 << 8
@@ -38,6 +40,7 @@ struct ChildProgram {
         xpr_reset_signals()
         if let cgroup, (try? cgroup.enter()) == nil { _exit(ExitCode.notExecutable) }
         if disablesHugePages, xpr_disable_huge_pages() != 0 { _exit(ExitCode.notExecutable) }
+        if hasCgroupNamespace, xpr_new_cgroup_namespace() != 0 { _exit(ExitCode.notExecutable) }
         let null = System.open("/dev/null", O_RDWR)
         let file = output.map { System.open($0, O_WRONLY | O_CREAT | O_TRUNC, 0o600) } ?? null
         guard null >= 0, file >= 0, System.chdir("/") == 0 else { _exit(ExitCode.notExecutable) }

@@ -37,11 +37,11 @@ struct GroupRestore {
                 "--manage-cgroups=ignore", "--file-locks",
                 connectionProblem == nil && !group.connections.isEmpty ? "--tcp-established" : "--tcp-close",
                 "--log-file", log, "-v3",
-            ], output: directory + "/restore.out", cgroup: cgroup, disablesHugePages: group.disablesHugePages,
+            ] + mountOptions, output: directory + "/restore.out", cgroup: cgroup, disablesHugePages: group.disablesHugePages,
             // The C library registers a restartable sequence for CRIU itself, which each restored process inherits until CRIU takes
             // it back. Before 5.13 the kernel does not tell CRIU its size, and CRIU 3.17.1 takes 20 from glibc 2.36 where the kernel
             // takes 32 only: then the kernel writes into memory that is gone, and kills the process. So CRIU runs without one.
-            environment: [("GLIBC_TUNABLES", "glibc.pthread.rseq=0")])
+            environment: [("GLIBC_TUNABLES", "glibc.pthread.rseq=0")], hasCgroupNamespace: group.hasCgroupNamespace)
         return try program.start(timeoutSeconds: timeoutSeconds)
     }
 
@@ -50,6 +50,12 @@ struct GroupRestore {
     private func haveKernelExamined() throws(AgentError) {
         guard !System.exists("/run/criu.kdat") else { return }
         try ChildProgram(arguments: ["criu", "check"]).run(timeoutSeconds: timeoutSeconds)
+    }
+
+    /// Where CRIU finds what is mounted in the group's own mount namespace, and its root.
+    private var mountOptions: [String] {
+        guard let root = group.mountRoot else { return [] }
+        return ["--root", root] + group.mounts.flatMap { ["--external", "mnt[\($0.key)]:\($0.path)"] }
     }
 
     /// Without a lock the kernel would cut some of the connections itself, and in the middle of what CRIU does.

@@ -25,10 +25,22 @@ struct RecoveryManifest {
         let hasPIDNamespace: Bool
         /// All of its processes run without transparent huge pages.
         let disablesHugePages: Bool
+        let hasCgroupNamespace: Bool
+        /// The root of its own mount namespace, a path without "..".
+        let mountRoot: String?
+        let mounts: [Mount]
         /// Numbers N of the /dev/pts/N that it had both ends of, or the master.
         let pseudoTerminals: [Int]
         let processes: [Process]
         let connections: [Connection]
+    }
+
+    /// What of the guest is mounted in a group's own mount namespace.
+    struct Mount {
+        /// What the images call it.
+        let key: GroupName
+        /// Without "..".
+        let path: String
     }
 
     /// The ports of a TCP connection that goes on.
@@ -130,6 +142,16 @@ extension RecoveryManifest.Group {
         rootPID = Int32(clamping: json["root_pid"]?.integerValue ?? 0)
         hasPIDNamespace = json["pid_namespace"]?.boolValue ?? false
         disablesHugePages = json["no_huge_pages"]?.boolValue ?? false
+        hasCgroupNamespace = json["cgroup_namespace"]?.boolValue ?? false
+        mountRoot = try json["mount_root"]?.stringValue.map { path throws(AgentError) in try Self.place(path) }
+        var mounts: [RecoveryManifest.Mount] = []
+        for value in json["mounts"]?.arrayValue ?? [] {
+            guard let key = value["key"]?.stringValue.flatMap(GroupName.init), let path = value["path"]?.stringValue else {
+                throw AgentError(description: "cannot read recovery.json: a mount of group \(name) has no plain key or no path")
+            }
+            mounts.append(RecoveryManifest.Mount(key: key, path: try Self.place(path)))
+        }
+        self.mounts = mounts
         pseudoTerminals = (json["pseudo_terminals"]?.arrayValue ?? []).compactMap {
             $0.integerValue.flatMap { Int(exactly: $0) }
         }
@@ -146,6 +168,18 @@ extension RecoveryManifest.Group {
                 pid: pid, command: value["command"]?.stringValue ?? "",
                 reasons: (value["reasons"]?.arrayValue ?? []).compactMap(\.stringValue), threads: threads)
         }
+    }
+}
+
+extension RecoveryManifest.Group {
+    /// A path that CRIU is told, from the guest's root and in its plainest form.
+    private static func place(_ path: String) throws(AgentError) -> String {
+        let parts = path.dropFirst().split(separator: "/", omittingEmptySubsequences: false)
+        // PATH_MAX; a control character in an argument would only confuse CRIU's log.
+        guard path.utf8.count < 4096, path.hasPrefix("/"), !path.utf8.contains(where: { $0 < 0x20 }),
+            path == "/" || parts.allSatisfy({ !$0.isEmpty && $0 != "." && $0 != ".." })
+        else { throw AgentError(description: "cannot read recovery.json: a mounted path is not in its plainest form") }
+        return path
     }
 }
 

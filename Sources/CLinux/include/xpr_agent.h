@@ -17,6 +17,9 @@ int xpr_pipe(int *ends);
 /// Makes the caller the new parent of its orphaned descendants (PR_SET_CHILD_SUBREAPER).
 int xpr_become_subreaper(void);
 
+/// Moves the caller into a new cgroup namespace (unshare(2)), the root of which is the cgroup that it is in.
+int xpr_new_cgroup_namespace(void);
+
 /// Sets a thread's I/O priority (ioprio_set(2)).
 int xpr_set_io_priority(int thread, int priority);
 

@@ -14,6 +14,7 @@ struct CatchUpLayout: Sendable {
     let mountNamespace: Field
     let mountEmbedded: Field
     let mountRoot: Field
+    let mountID: Field
     let initialMountNamespace: Field
     let dirtyBit: UInt64
     let writebackBit: UInt64
@@ -41,6 +42,7 @@ struct CatchUpLayout: Sendable {
         mountNamespace = try mount.field("mnt_ns")
         mountEmbedded = try mount.field("mnt")
         mountRoot = try mount.field("mnt.mnt_root")
+        mountID = try mount.field("mnt_id")
         initialMountNamespace = try types.structure("nsproxy").field("mnt_ns")
         guard let dirty = types.enumerator("PG_dirty"), let writeback = types.enumerator("PG_writeback"), 0..<64 ~= dirty,
             0..<64 ~= writeback

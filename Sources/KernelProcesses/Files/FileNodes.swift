@@ -62,6 +62,7 @@ extension FileReader {
             path: KernelString(bytes: path.bytes), type: type, isDeleted: path.isDeleted, device: filesystem.device,
             inode: try kernel.value(fields.number, of: inode), mode: mode, sizeBytes: try kernel.value(fields.size, of: inode),
             uid: try kernel.uint32(fields.uid, of: inode), gid: try kernel.uint32(fields.gid, of: inode))
+        node.mountID = try foreignMount(mount)
         if path.isDeleted {
             node.modified = FileTime(
                 seconds: try kernel.signed(fields.modifiedSeconds, of: inode),
@@ -77,6 +78,14 @@ extension FileReader {
         }
         if node.isDeleted, type == .regular { try noteDeleted(node, inode: inode, filesystem: filesystem) }
         return node
+    }
+
+    /// The id of a mount that is not in the guest's own mount namespace; nil for one that is.
+    private func foreignMount(_ visible: VirtualAddress) throws(MemoryFault) -> Int32? {
+        let fields = layout.catchUp
+        let mount = visible - fields.mountEmbedded.offset
+        guard let own = guestMountNamespace, try kernel.pointer(fields.mountNamespace, of: mount) != own else { return nil }
+        return try kernel.int32(fields.mountID, of: mount)
     }
 
     /// Another name of an inode of which one name was removed.

@@ -12,6 +12,8 @@ public struct FileReader {
     let clocks: GuestClocks
     let operations: FileOperations
     let frames: FrameTable
+    /// That of the guest's init process; nil: not known.
+    let guestMountNamespace: VirtualAddress?
 
     public internal(set) var openFiles: [FileID: OpenFile] = [:]
     public internal(set) var descriptorTables: [DescriptorTableID: DescriptorTable] = [:]
@@ -75,6 +77,9 @@ public struct FileReader {
         self.clocks = clocks
         operations = FileOperations(symbols: kernel.symbols)
         frames = FrameTable(kernel: kernel, layout: layout.pages)
+        guestMountNamespace = kernel.symbols.addresses["init_nsproxy"].flatMap {
+            try? kernel.pointer(layout.catchUp.initialMountNamespace, of: $0)
+        }
     }
 
     /// The open file description at `address` (`struct file *`).

@@ -60,10 +60,19 @@ struct FilesystemWalk {
 
     /// The mount of a filesystem in the namespace of init; one of the whole filesystem, if there is one.
     func mount(of superblock: VirtualAddress) throws(MemoryFault) -> VirtualAddress? {
-        let fields = layout.catchUp
-        guard let proxy = kernel.symbols.addresses["init_nsproxy"] else { return nil }
-        let namespace = try kernel.pointer(fields.initialMountNamespace, of: proxy)
         let root = try kernel.pointer(layout.superblock.root, of: superblock)
+        let mounts = try guestMounts(of: superblock)
+        for mount in mounts where try kernel.pointer(layout.catchUp.mountRoot, of: mount) == root {
+            return mount + layout.catchUp.mountEmbedded.offset
+        }
+        return mounts.first.map { $0 + layout.catchUp.mountEmbedded.offset }
+    }
+
+    /// The mounts (`struct mount *`) of a filesystem in the namespace of init.
+    func guestMounts(of superblock: VirtualAddress) throws(MemoryFault) -> [VirtualAddress] {
+        let fields = layout.catchUp
+        guard let proxy = kernel.symbols.addresses["init_nsproxy"] else { return [] }
+        let namespace = try kernel.pointer(fields.initialMountNamespace, of: proxy)
         var mounts: [VirtualAddress] = []
         if fields.mountsAreChain {
             var mount = try kernel.pointer(layout.superblock.mounts, of: superblock)
@@ -78,13 +87,9 @@ struct FilesystemWalk {
                 throw fault
             }
         }
-        var partial: VirtualAddress?
-        for mount in mounts where try kernel.pointer(fields.mountNamespace, of: mount) == namespace {
-            let visible = mount + fields.mountEmbedded.offset
-            if try kernel.pointer(fields.mountRoot, of: mount) == root { return visible }
-            if partial == nil { partial = visible }
-        }
-        return partial
+        var own: [VirtualAddress] = []
+        for mount in mounts where try kernel.pointer(fields.mountNamespace, of: mount) == namespace { own.append(mount) }
+        return own
     }
 
     /// The dentries that lead to an inode.

@@ -36,6 +36,20 @@ extension GroupBuilder {
                 let namespace = try reader.pointer(fields.network.pointer, of: proxy)
                 group.networkNamespaces[numbers.network] = try networkNamespace(at: namespace, layout)
             }
+            if let layout = kernel.layout.mounts, isOwn(numbers.cgroup, group.initNamespaces.cgroup),
+                group.cgroupNamespaces[numbers.cgroup] == nil
+            {
+                let namespace = try reader.pointer(fields.cgroup.pointer, of: proxy)
+                let root = try reader.pointer(layout.cgroupRoot, of: namespace)
+                group.cgroupNamespaces[numbers.cgroup] = KernelString(bytes: try kernel.cgroupPath(ofSet: root))
+            }
+            if let layout = kernel.layout.mounts, isOwn(numbers.mount, group.initNamespaces.mount),
+                group.mountNamespaces[numbers.mount] == nil
+            {
+                let namespace = try reader.pointer(fields.mount.pointer, of: proxy)
+                group.mountNamespaces[numbers.mount] = try mountNamespace(
+                    at: namespace, seenFrom: reader.pointer(kernel.layout.task.fs, of: task), layout)
+            }
         } catch {
             kernel.gaps.append(Gap(object: kernel.describe(task), field: "task_struct.nsproxy", fault: error))
         }

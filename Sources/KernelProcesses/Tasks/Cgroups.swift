@@ -22,7 +22,11 @@ struct CgroupLayout: Sendable {
 extension DeadKernel {
     /// The path of a task's cgroup, `/` for the root.
     func cgroupPath(of task: TaskAddress) throws(MemoryFault) -> [UInt8] {
-        let set = try reader.pointer(layout.task.cgroups, of: task)
+        try cgroupPath(ofSet: reader.pointer(layout.task.cgroups, of: task))
+    }
+
+    /// The path of the cgroup of a `struct css_set`.
+    func cgroupPath(ofSet set: VirtualAddress) throws(MemoryFault) -> [UInt8] {
         let cgroup = try reader.pointer(layout.cgroup.defaultCgroup, of: set)
         if let known = cgroupPaths[cgroup] { return known }
         var node = try reader.pointer(layout.cgroup.node, of: cgroup)

@@ -1,0 +1,164 @@
+import ProcessModel
+
+/// How each mount of a group's own mount namespace is made again, and what is lost by it.
+struct MountPlan: Sendable {
+    enum Treatment: Sendable, Hashable {
+        /// The directory of the guest that CRIU is told as `--root`.
+        case root
+        /// CRIU mounts the filesystem anew; a tmpfs with its contents.
+        case new
+        /// CRIU binds it from another mount of the namespace.
+        case bind
+        /// CRIU binds it from what the guest has at `guestPath`, which it is told as `--external`.
+        case guest
+    }
+
+    let namespace: MountNamespace
+    private(set) var treatments: [Treatment] = []
+    private(set) var obstacles: [Obstacle] = []
+
+    /// Filesystems that the guest has at the same place after a reboot, or that show the same everywhere.
+    private static let ofTheKernel: Set<String> = [
+        "sysfs", "proc", "devtmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs", "pstore",
+        "bpf",
+        "configfs", "fusectl", "hugetlbfs", "binfmt_misc", "efivarfs",
+    ]
+    /// Those that the guest mounts as it boots, wherever they are.
+    private static let memoryOfTheGuest: Set<KernelString> = ["/run", "/dev/shm", "/tmp", "/run/lock"]
+    /// Filesystems that CRIU mounts anew.
+    private static let remade: [String: UInt32] = [
+        "proc": 1, "sysfs": 2, "tmpfs": 5, "devpts": 6, "mqueue": 14, "cgroup2": 23,
+    ]
+    /// The most contents of tmpfs's that are saved.
+    private static let memoryLimit: UInt64 = 1 << 30
+
+    init(_ namespace: MountNamespace) {
+        self.namespace = namespace
+        for (index, mount) in namespace.mounts.enumerated() {
+            treatments.append(index == 0 ? root(mount) : treatment(of: mount))
+        }
+        if namespace.mounts.isEmpty { refuse("its mount namespace could not be read") }
+        assessPropagation()
+        assessMemory()
+    }
+
+    private mutating func refuse(_ reason: String) { obstacles.append(Obstacle(.refused, pid: nil, reason: reason)) }
+    private mutating func degrade(_ reason: String) { obstacles.append(Obstacle(.degraded, pid: nil, reason: reason)) }
+
+    private mutating func root(_ mount: Mount) -> Treatment {
+        if mount.guestPath?.isValidUTF8 != true || !mount.isOnBlockDevice || mount.isDeleted {
+            refuse("the root of its mount namespace is \(Self.words(mount.typeName)) that nobody mounts again")
+        } else if mount.flags != mount.guestFlags {
+            let change = mount.flags & 1 != 0 && mount.guestFlags & 1 == 0 ? "is no longer read-only" : "has the guest's flags"
+            degrade("the root of its mount namespace \(change)")
+        }
+        return .root
+    }
+
+    private mutating func treatment(of mount: Mount) -> Treatment {
+        let words = "\(mount.point) in its mount namespace"
+        if mount.isDeleted {
+            refuse("what is mounted at \(words) was removed")
+            return .guest
+        }
+        if let path = mount.guestPath {
+            if !path.isValidUTF8 { refuse("\(words) shows \(path), which is no UTF-8") }
+            if mount.typeName == "tmpfs", !Self.memoryOfTheGuest.contains(path) {
+                refuse("\(words) shows \(path), which is in the guest's memory alone")
+            } else if mount.typeName != "tmpfs", !mount.isOnBlockDevice, !Self.ofTheKernel.contains(mount.typeName) {
+                refuse("\(words) shows \(path), \(Self.words(mount.typeName)) that nobody mounts again")
+            }
+            return .guest
+        }
+        guard Self.remade[mount.typeName] != nil else {
+            refuse("\(words) is \(Self.words(mount.typeName)) that cannot be mounted again")
+            return .new
+        }
+        if mount.root.bytes == [UInt8(ascii: "/")] { return .new }
+        if !namespace.mounts.contains(where: { $0.device == mount.device && $0.root.bytes == [UInt8(ascii: "/")] }) {
+            refuse("\(words) shows a part of \(Self.words(mount.typeName)) that is mounted nowhere")
+        }
+        return .bind
+    }
+
+    private static func words(_ type: String) -> String { "a filesystem (\(type))" }
+
+    /// Whether the mount has a master in its namespace.
+    private func hasMaster(_ mount: Mount) -> Bool {
+        namespace.mounts.contains { $0.sharedGroup == mount.masterGroup && $0.sharedGroup != 0 }
+    }
+
+    private mutating func assessPropagation() {
+        let orphans = namespace.mounts.filter { $0.masterGroup != 0 && !hasMaster($0) }
+        guard !orphans.isEmpty else { return }
+        let names = orphans.prefix(3).map { "\($0.point)" }.joined(separator: ", ") + (orphans.count > 3 ? ", …" : "")
+        degrade("what the guest mounts later does not appear in its mount namespace any more (\(names))")
+    }
+
+    private mutating func assessMemory() {
+        var bytes: UInt64 = 0
+        for mount in namespace.mounts where mount.typeName == "tmpfs" && mount.guestPath == nil {
+            guard let contents = namespace.memoryFilesystems[mount.device] else {
+                refuse("the contents of \(mount.point) in its mount namespace could not be read")
+                continue
+            }
+            for entry in contents.entries {
+                if entry.kind == .regular { bytes = bytes.addingReportingOverflow(entry.sizeBytes).partialValue }
+                guard entry.hasAttributes else { continue }
+                degrade("\(mount.point)/\(entry.path) in its mount namespace has no extended attributes any more")
+            }
+            if bytes > Self.memoryLimit || contents.entries.contains(where: { $0.sizeBytes > Self.memoryLimit }) {
+                refuse("more than \(Self.memoryLimit >> 20) MiB are on tmpfs in its mount namespace")
+                return
+            }
+        }
+    }
+
+    // MARK: - Images
+
+    /// `mnt_entry` of images/mnt.proto for each mount.
+    var messages: [ProtobufMessage] { zip(namespace.mounts, treatments).map { message(of: $0, $1) } }
+
+    /// What the agent tells CRIU to bind, by the key in the images.
+    var external: [(key: String, path: KernelString)] {
+        zip(namespace.mounts, treatments).compactMap { mount, treatment in
+            treatment == .guest ? mount.guestPath.map { (Self.key(mount), $0) } : nil
+        }
+    }
+
+    /// Filesystems in memory that are mounted anew, by device; CRIU looks for the contents of each under that number.
+    var memoryDevices: [UInt64] {
+        let devices = zip(namespace.mounts, treatments).filter { $0.0.typeName == "tmpfs" && $0.1 == .new }.map(\.0.device)
+        return Set(devices).sorted()
+    }
+
+    private static func key(_ mount: Mount) -> String { "mount-\(mount.id)" }
+
+    private func message(of mount: Mount, _ treatment: Treatment) -> ProtobufMessage {
+        ProtobufMessage { entry in
+            // UNSUPPORTED, which does no harm to what is bound.
+            entry.unsigned(1, treatment == .new || treatment == .bind ? Self.remade[mount.typeName] ?? 0 : 0)
+            entry.unsigned(2, UInt32(bitPattern: mount.id))
+            entry.unsigned(3, UInt32(truncatingIfNeeded: mount.device))
+            entry.unsigned(4, UInt32(bitPattern: mount.parentID))
+            entry.unsigned(5, UInt32(truncatingIfNeeded: flags(of: mount)))
+            entry.data(6, mount.root.bytes)
+            entry.data(7, mount.point.bytes)
+            entry.data(8, mount.source.bytes)
+            entry.string(9, treatment == .new || treatment == .bind ? mount.options : "")
+            entry.unsigned(10, UInt32(bitPattern: mount.sharedGroup))
+            entry.unsigned(11, UInt32(bitPattern: hasMaster(mount) ? mount.masterGroup : 0))
+            entry.unsigned(17, UInt32(truncatingIfNeeded: mount.filesystemFlags))
+            if treatment == .guest { entry.string(18, Self.key(mount)) }
+        }
+    }
+
+    /// With MS_SHARED, MS_SLAVE, MS_UNBINDABLE or MS_PRIVATE.
+    private func flags(of mount: Mount) -> UInt64 {
+        var propagation: UInt64 = 0
+        if mount.sharedGroup != 0 { propagation |= 1 << 20 }
+        if hasMaster(mount) { propagation |= 1 << 19 }
+        if mount.isUnbindable { propagation |= 1 << 17 }
+        return mount.flags | (propagation == 0 ? 1 << 18 : propagation)
+    }
+}

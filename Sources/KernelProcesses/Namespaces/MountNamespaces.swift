@@ -1,0 +1,218 @@
+import GuestMemory
+import KernelObjects
+import KernelTypes
+import ProcessModel
+
+extension GroupBuilder {
+    /// `sysctl_mount_max` of fs/namespace.c by default.
+    private static let mountLimit = 100_000
+    /// MNT_CURSOR: the place of somebody who reads /proc/PID/mounts, up to Linux 6.7.
+    private static let cursorFlag: UInt64 = 0x1000_0000
+
+    /// Reads the mounts that a process can reach from the root of its mount namespace, and the contents of those in memory.
+    ///
+    /// - Parameter context: the process's `struct fs_struct`, by which the root is found.
+    mutating func mountNamespace(
+        at namespace: VirtualAddress, seenFrom context: VirtualAddress, _ layout: MountLayout
+    ) throws(MemoryFault) -> MountNamespace {
+        let all = try mounts(of: namespace, layout)
+        let root = try rootMount(of: context, among: all, layout)
+        var below: [VirtualAddress: [VirtualAddress]] = [:]
+        for mount in all where mount != root {
+            below[try kernel.reader.pointer(layout.parent, of: mount), default: []].append(mount)
+        }
+        var result = MountNamespace()
+        var waiting = [root]
+        var memory: Set<VirtualAddress> = []
+        // Each mount is below one other, so none comes twice.
+        while let address = waiting.popLast() {
+            let mount = try self.mount(at: address, isRoot: address == root, layout)
+            result.mounts.append(mount)
+            waiting += below[address] ?? []
+            if mount.typeName == "tmpfs", mount.guestPath == nil {
+                memory.insert(try kernel.reader.pointer(layout.superblock, of: address))
+            }
+        }
+        for superblock in memory {
+            let device = try kernel.reader.value(kernel.layout.files.superblock.device, of: superblock)
+            result.memoryFilesystems[device] = try memoryFilesystem(at: superblock, device: device, layout)
+        }
+        return result
+    }
+
+    private func mounts(of namespace: VirtualAddress, _ layout: MountLayout) throws(MemoryFault) -> [VirtualAddress] {
+        let reader = kernel.reader
+        var found: [VirtualAddress] = []
+        let head = namespace + layout.mounts.offset
+        let fault =
+            layout.mountsAreTree
+            ? reader.forEach(
+                inRedBlackTree: head, link: layout.mountLink, layout: kernel.layout.files.tree, limit: Self.mountLimit,
+                { found.append($0) })
+            : reader.forEach(onList: head, link: layout.mountLink, limit: Self.mountLimit, { found.append($0) })
+        if let fault { throw fault }
+        var mounts: [VirtualAddress] = []
+        for mount in found where try reader.value(layout.flags, of: mount) & Self.cursorFlag == 0 { mounts.append(mount) }
+        return mounts
+    }
+
+    /// The uppermost mount of a namespace that is not hidden. Below the root of each namespace lies the kernel's first filesystem, in which nothing can
+    /// be reached any more: pivot_root(2) puts the new root onto it, as switch_root did with the guest's own.
+    private func rootMount(of context: VirtualAddress, among all: [VirtualAddress], _ layout: MountLayout) throws(MemoryFault)
+        -> VirtualAddress
+    {
+        let reader = kernel.reader
+        let paths = kernel.layout.files.paths
+        let path = context + kernel.layout.files.filesystemContext.root.offset
+        let visible = try reader.pointer(paths.pathMount, of: path)
+        var mount = visible - layout.embedded.offset
+        guard all.contains(mount) else { throw MemoryFault(.damaged("root outside of its mount namespace"), at: mount) }
+        for _ in 0..<all.count {
+            let parent = try reader.pointer(layout.parent, of: mount)
+            let isCovered = try reader.pointer(layout.point, of: mount) == reader.pointer(layout.root, of: parent)
+            let above = try reader.pointer(layout.parent, of: parent)
+            if parent == mount || (isCovered && above == parent) { return mount }
+            mount = parent
+        }
+        throw MemoryFault(.damaged("mounts in a circle"), at: mount)
+    }
+
+    private func mount(at mount: VirtualAddress, isRoot: Bool, _ layout: MountLayout) throws(MemoryFault) -> Mount {
+        let reader = kernel.reader
+        let fields = kernel.layout.files
+        let superblock = try reader.pointer(layout.superblock, of: mount)
+        let filesystem = try reader.filesystem(ofSuperblock: superblock, layout: fields.superblock)
+        let parent = try reader.pointer(layout.parent, of: mount)
+        let root = try reader.pointer(layout.root, of: mount)
+        var point: [UInt8] = [UInt8(ascii: "/")]
+        if !isRoot {
+            let place = try reader.pointer(layout.point, of: mount)
+            point = try reader.path(mount: parent + layout.embedded.offset, dentry: place, layout: fields.paths).bytes
+        }
+        let source = try reader.pointer(layout.source, of: mount)
+        var result = Mount(
+            id: try reader.int32(layout.id, of: mount), parentID: try reader.int32(layout.id, of: parent),
+            device: filesystem.device, typeName: filesystem.typeName,
+            source: KernelString(source.isNull ? "none" : try reader.memory.string(at: source, limit: 4096)),
+            root: KernelString(bytes: try reader.pathInFilesystem(of: root, layout: fields.paths)),
+            point: KernelString(bytes: point))
+        result.isDeleted = try reader.isUnhashed(root, layout: fields.paths)
+        result.isOnBlockDevice = filesystem.isOnBlockDevice
+        let bits = try reader.value(layout.flags, of: mount)
+        result.flags = MountFlags.forMount(bits)
+        result.filesystemFlags = MountFlags.forFilesystem(try reader.value(fields.superblock.flags, of: superblock))
+        let propagation = try MountFlags.propagation(
+            bits,
+            layout.propagation.map { field throws(MemoryFault) in
+                try reader.value(field, of: mount)
+            })
+        if propagation.isShared { result.sharedGroup = try reader.int32(layout.group, of: mount) }
+        result.isUnbindable = propagation.isUnbindable
+        let master = try reader.pointer(layout.master, of: mount)
+        if !master.isNull { result.masterGroup = try reader.int32(layout.group, of: master) }
+        result.options = try options(ofSuperblock: superblock, type: filesystem.typeName, layout)
+        if !result.isDeleted, let place = try guestPlace(of: root, on: superblock) {
+            result.guestPath = KernelString(bytes: place.path)
+            result.guestFlags = MountFlags.forMount(try reader.value(layout.flags, of: place.mount))
+        }
+        return result
+    }
+
+    /// Where the guest itself sees a directory or file of a filesystem.
+    private func guestPlace(of dentry: VirtualAddress, on superblock: VirtualAddress) throws(MemoryFault)
+        -> (path: [UInt8], mount: VirtualAddress)?
+    {
+        let walk = FilesystemWalk(kernel: kernel.reader, layout: kernel.layout.files)
+        let layout = kernel.layout.files
+        var above: Set<VirtualAddress> = []
+        var current = dentry
+        // PATH_MAX
+        while above.count < 4096, above.insert(current).inserted {
+            current = try kernel.reader.pointer(layout.paths.dentryParent, of: current)
+        }
+        for mount in try walk.guestMounts(of: superblock) {
+            guard above.contains(try kernel.reader.pointer(layout.catchUp.mountRoot, of: mount)) else { continue }
+            let path = try kernel.reader.path(
+                mount: mount + layout.catchUp.mountEmbedded.offset, dentry: dentry, layout: layout.paths)
+            if !path.isDeleted { return (path.bytes, mount) }
+        }
+        return nil
+    }
+
+    /// What the filesystem would have to be mounted with to be the same again.
+    private func options(ofSuperblock superblock: VirtualAddress, type: String, _ layout: MountLayout) throws(MemoryFault)
+        -> String
+    {
+        let reader = kernel.reader
+        let info = try reader.pointer(layout.superblockInfo, of: superblock)
+        guard !info.isNull else { return "" }
+        func octal(_ field: Field) throws(MemoryFault) -> String {
+            String(try reader.value(field, of: info) & 0o7777, radix: 8)
+        }
+        switch type {
+        case "tmpfs":
+            guard let fields = layout.memory else { return "" }
+            var options = "mode=0\(try octal(fields.mode))"
+            // By default half of the memory, whatever that will be (shmem_default_max_blocks, shmem_default_max_inodes of mm/shmem.c).
+            let half = (try reader.variable("_totalram_pages") ?? 0) / 2
+            let blocks = try reader.value(fields.blocks, of: info)
+            if blocks != half { options += ",size=\(blocks &* 4)k" }
+            let inodes = try reader.value(fields.inodes, of: info)
+            if inodes != half { options += ",nr_inodes=\(inodes)" }
+            for (name, field) in [("uid", fields.uid), ("gid", fields.gid)] {
+                let id = try reader.uint32(field, of: info)
+                if id != 0 { options += ",\(name)=\(id)" }
+            }
+            return options
+        case "devpts":
+            guard let fields = layout.terminals else { return "newinstance" }
+            var options = "newinstance,mode=0\(try octal(fields.mode)),ptmxmode=0\(try octal(fields.masterMode))"
+            for (name, isSet, field) in [("uid", fields.hasUID, fields.uid), ("gid", fields.hasGID, fields.gid)]
+            where try reader.value(isSet, of: info) != 0 { options += ",\(name)=\(try reader.uint32(field, of: info))" }
+            return options
+        case "proc":
+            guard let fields = layout.processes else { return "" }
+            var options: [String] = []
+            let hidden = try reader.value(fields.hidden, of: info)
+            if hidden != 0 { options.append("hidepid=\(hidden)") }
+            let group = try reader.uint32(fields.group, of: info)
+            if group != 0 { options.append("gid=\(group)") }
+            // PROC_PIDONLY_ON of include/linux/proc_fs.h
+            if try reader.value(fields.onlyProcesses, of: info) == 1 { options.append("subset=pid") }
+            return options.joined(separator: ",")
+        default: return ""
+        }
+    }
+}
+
+/// From the kernel's flags (include/linux/mount.h, include/linux/fs.h) to those of mount(2).
+enum MountFlags {
+    /// MNT_* and MS_*.
+    private static let pairs: [(kernel: UInt64, call: UInt64)] = [
+        (1 << 0, 1 << 1),  // NOSUID
+        (1 << 1, 1 << 2),  // NODEV
+        (1 << 2, 1 << 3),  // NOEXEC
+        (1 << 3, 1 << 10),  // NOATIME
+        (1 << 4, 1 << 11),  // NODIRATIME
+        (1 << 5, 1 << 21),  // RELATIME
+        (1 << 6, 1 << 0),  // READONLY, RDONLY
+        (1 << 7, 1 << 8),  // NOSYMFOLLOW
+    ]
+    private static let strictAccessTime: UInt64 = 1 << 24
+
+    static func forMount(_ bits: UInt64) -> UInt64 {
+        let flags = pairs.reduce(0) { bits & $1.kernel == 0 ? $0 : $0 | $1.call }
+        // The kernel takes relatime when it is told neither.
+        return flags & (1 << 10 | 1 << 21) == 0 ? flags | strictAccessTime : flags
+    }
+
+    /// SB_RDONLY, SB_SYNCHRONOUS, SB_DIRSYNC, which are the same numbers.
+    static func forFilesystem(_ bits: UInt64) -> UInt64 { bits & (1 << 0 | 1 << 4 | 1 << 7) }
+
+    /// - Parameter own: `mnt_t_flags`, in a kernel that has it: T_SHARED, T_UNBINDABLE.
+    static func propagation(_ bits: UInt64, _ own: UInt64?) -> (isShared: Bool, isUnbindable: Bool) {
+        if let own { return (own & 1 != 0, own & 2 != 0) }
+        // MNT_SHARED, MNT_UNBINDABLE
+        return (bits & 0x1000 != 0, bits & 0x2000 != 0)
+    }
+}
