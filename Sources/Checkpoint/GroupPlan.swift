@@ -41,6 +41,7 @@ struct GroupPlan: Sendable {
             var plan = ProcessPlan(process, in: group, namespaces)
             plan.obstacles += Self.fileObstacles(of: process, in: group, files: files)
             plan.obstacles += calls.obstacles(of: process, in: group)
+            plan.obstacles += PreemptedCalls.obstacles(of: process, in: group)
             if let obstacle = files.terminalObstacle(of: process) { plan.obstacles.append(obstacle) }
             plan.obstacles += found.filter { $0.pid == process.pid }
             return plan

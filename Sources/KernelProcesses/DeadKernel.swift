@@ -85,7 +85,9 @@ public final class DeadKernel {
             "fpu_kernel_xstate_size", "special_mapping_vmops", "shm_mnt", "shm_vm_ops", "vdso_image_64", "vdso64_image",
             "__start_init_task",
             "__end_init_task", "__start_init_stack", "__end_init_stack", "init_stack", "panic_cpu", "prb",
-            "empty_zero_page", "huge_zero_pfn", "fpu_fpregs_owner_ctx", "__per_cpu_offset", "_totalram_pages",
+            "empty_zero_page", "huge_zero_pfn", "fpu_fpregs_owner_ctx", "__per_cpu_offset", "_totalram_pages", "schedule",
+            "preempt_schedule", "preempt_schedule_common", "preempt_schedule_irq", "preempt_schedule_notrace", "__cond_resched",
+            "_cond_resched",
         ])
     }
 

@@ -5,8 +5,16 @@ import GuestMemory
 /// Only the names asked for are kept: a kernel has some 200,000 symbols and the walk needs a few dozen.
 public struct SymbolTable: Hashable, Sendable {
     public private(set) var addresses: [String: VirtualAddress] = [:]
+    /// Where the symbol that follows each begins, for what is to be recognised by an address inside it.
+    private var ends: [String: VirtualAddress] = [:]
 
     public init(addresses: [String: VirtualAddress]) { self.addresses = addresses }
+
+    /// Whether `address` lies inside what `name` stands for.
+    public func contains(_ address: VirtualAddress, in name: String) -> Bool {
+        guard let start = addresses[name], let end = ends[name] else { return false }
+        return start <= address && address < end
+    }
 
     /// The address of `name`.
     public func address(of name: String) throws(KernelError) -> VirtualAddress {
@@ -26,6 +34,10 @@ public struct SymbolTable: Hashable, Sendable {
             guard let index = found["_stext"] else { throw KernelError.symbols("it has no _stext") }
             let offsets = try SymbolOffsets(parts: parts, memory: memory, index: index, isAt: anchor)
             addresses = found.mapValues { offsets[$0] }
+            // The table is sorted by address; several names can stand for one.
+            ends = found.compactMapValues { index in
+                (index + 1..<min(index + 32, parts.count)).lazy.map { offsets[$0] }.first { $0 > offsets[index] }
+            }
         } catch let error as KernelError {
             throw error
         } catch let fault as MemoryFault {

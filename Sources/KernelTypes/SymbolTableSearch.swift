@@ -44,7 +44,7 @@ struct SymbolTableSearch {
             guard entry.isPresent, let bytes = try? memory.bytes(at: page, count: FrameNumber.size) else {
                 tail = []
                 let step = entry.isPresent ? UInt64(FrameNumber.size) : entry.size
-                page = VirtualAddress((page.rawValue & ~(step - 1)) + step)
+                page = VirtualAddress((page.rawValue & ~(step - 1)) &+ step)
                 continue
             }
             let window = tail + bytes

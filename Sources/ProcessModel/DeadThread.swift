@@ -118,6 +118,8 @@ public struct InterruptedCall: Sendable, Hashable {
     public var causedPanic: Bool
     /// It waited for something, and so had left the CPU of its own will in the middle of the call.
     public var isAsleep = false
+    /// It had to leave the CPU in the middle of the kernel's work: how far the call was is not known.
+    public var wasPreempted = false
 
     public init(
         remainingNanoseconds: UInt64? = nil, restartFunction: RestartFunction? = nil, transferredBytes: UInt64? = nil,

@@ -13,6 +13,7 @@ extension DeadKernel {
         // TASK_RUNNING is 0. A task sets its state before it looks a last time and leaves the CPU.
         let isOnCPU = try cpuNumber(of: task) != nil
         call.isAsleep = try reader.value(layout.task.state, of: task) != 0 && !isOnCPU
+        if !call.isAsleep, !isOnCPU { call.wasPreempted = try wasPreempted(task) }
         // -ERESTART_RESTARTBLOCK, or restart_syscall itself.
         if registers.ax == UInt64(bitPattern: -516) || registers.origAX == 219 {
             call.restartFunction = try restartFunction(of: task)
@@ -22,6 +23,29 @@ extension DeadKernel {
             call.remainingNanoseconds = left
         }
         return call
+    }
+
+    /// What leaves the CPU in the middle of the kernel's work, by the wish of another task (kernel/sched/core.c). A task that waits, and
+    /// is runnable because what it waits for has come, left it through `schedule` itself.
+    private static let preemptions = [
+        "preempt_schedule", "preempt_schedule_common", "preempt_schedule_irq", "preempt_schedule_notrace", "__cond_resched",
+        "_cond_resched",
+    ]
+
+    /// Whether a task that was switched out had to leave the CPU: all of them go through `__schedule`, and who called it is the first
+    /// of these functions on the kernel stack.
+    private func wasPreempted(_ task: TaskAddress) throws(MemoryFault) -> Bool {
+        let stack = try reader.pointer(layout.task.stack, of: task)
+        var position = try reader.pointer(layout.task.stackPointer, of: task)
+        guard stack <= position, position.rawValue % 8 == 0 else { return false }
+        let symbols = manifest.symbols
+        while position < stack + stackSize {
+            let word = try reader.memory.pointer(at: position)
+            if symbols.contains(word, in: "schedule") { return false }
+            if Self.preemptions.contains(where: { symbols.contains(word, in: $0) }) { return true }
+            position = position + 8
+        }
+        return false
     }
 
     private func restartFunction(of task: TaskAddress) throws(MemoryFault) -> InterruptedCall.RestartFunction? {
@@ -66,7 +90,7 @@ extension DeadKernel {
         // The saved stack pointer of a task on a CPU is that of an earlier switch: what lies above it may be of an earlier call.
         guard let wakeup = manifest.symbols.addresses["hrtimer_wakeup"], try cpuNumber(of: task) == nil else { return nil }
         let stack = try reader.pointer(layout.task.stack, of: task)
-        let top = stack + stackSize - layout.registers.size
+        let top = stack + stackSize - layout.registers.padding - layout.registers.size
         let bottom = try reader.pointer(layout.task.stackPointer, of: task)
         guard stack <= bottom, bottom < top else { return nil }
         let bytes = try reader.memory.bytes(at: bottom, count: Int(top.rawValue - bottom.rawValue))
