@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -29,6 +30,11 @@ pid_t xpr_fork(void) { return fork(); }
 int xpr_become_subreaper(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }
 
 int xpr_new_cgroup_namespace(void) { return unshare(CLONE_NEWCGROUP); }
+
+int xpr_remount_root(int mount_namespace, unsigned long flags) {
+    if (setns(mount_namespace, CLONE_NEWNS) != 0) return -1;
+    return mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | flags, NULL);
+}
 
 int xpr_set_io_priority(int thread, int priority)
 {

@@ -69,6 +69,7 @@ public enum GroupCheckpoint {
         record.disablesHugePages = plan.hugePages.areDisabled
         record.hasCgroupNamespace = plan.namespaces.hasCgroupNamespace
         record.mountRoot = plan.namespaces.mounts?.namespace.root?.guestPath?.description
+        record.mountRootFlags = plan.namespaces.mounts?.rootFlags
         record.mounts = (plan.namespaces.mounts?.external ?? []).map {
             RecoveryManifest.Mount(key: $0.key, path: $0.path.description)
         }

@@ -82,7 +82,11 @@ struct GroupNamespaces: Sendable {
             refuse(members, "its mount namespace could not be read")
             return
         }
-        let plan = MountPlan(namespace)
+        let cgroups = Set(members.map(\.namespaces.cgroup)).compactMap { group.cgroupNamespaces[$0] }
+        let sockets = group.openFiles.values.compactMap { file in
+            if case .unixSocket(let socket) = file.kind { socket.address?.name } else { nil }
+        }
+        let plan = MountPlan(namespace, cgroup: cgroups.first, sockets: Set(sockets))
         obstacles += plan.obstacles
         mounts = plan
     }

@@ -32,14 +32,19 @@ struct MountPlan: Sendable {
     /// The most contents of tmpfs's that are saved.
     private static let memoryLimit: UInt64 = 1 << 30
 
-    init(_ namespace: MountNamespace) {
+    /// The cgroup that is the root of the group's own cgroup namespace; nil: it has none.
+    private let cgroup: KernelString?
+
+    /// - Parameter sockets: names that unix sockets of the group are bound to.
+    init(_ namespace: MountNamespace, cgroup: KernelString? = nil, sockets: Set<KernelString> = []) {
         self.namespace = namespace
+        self.cgroup = cgroup
         for (index, mount) in namespace.mounts.enumerated() {
             treatments.append(index == 0 ? root(mount) : treatment(of: mount))
         }
         if namespace.mounts.isEmpty { refuse("its mount namespace could not be read") }
         assessPropagation()
-        assessMemory()
+        assessMemory(sockets)
     }
 
     private mutating func refuse(_ reason: String) { obstacles.append(Obstacle(.refused, pid: nil, reason: reason)) }
@@ -48,9 +53,6 @@ struct MountPlan: Sendable {
     private mutating func root(_ mount: Mount) -> Treatment {
         if mount.guestPath?.isValidUTF8 != true || !mount.isOnBlockDevice || mount.isDeleted {
             refuse("the root of its mount namespace is \(Self.words(mount.typeName)) that nobody mounts again")
-        } else if mount.flags != mount.guestFlags {
-            let change = mount.flags & 1 != 0 && mount.guestFlags & 1 == 0 ? "is no longer read-only" : "has the guest's flags"
-            degrade("the root of its mount namespace \(change)")
         }
         return .root
     }
@@ -61,6 +63,8 @@ struct MountPlan: Sendable {
             refuse("what is mounted at \(words) was removed")
             return .guest
         }
+        // In a cgroup namespace a mount has the namespace's root as its own.
+        if mount.typeName == "cgroup2", mount.root == cgroup { return .new }
         if let path = mount.guestPath {
             if !path.isValidUTF8 { refuse("\(words) shows \(path), which is no UTF-8") }
             if mount.typeName == "tmpfs", !Self.memoryOfTheGuest.contains(path) {
@@ -83,19 +87,29 @@ struct MountPlan: Sendable {
 
     private static func words(_ type: String) -> String { "a filesystem (\(type))" }
 
-    /// Whether the mount has a master in its namespace.
+    /// MS_* that the agent gives the root, which CRIU leaves as the guest has it.
+    var rootFlags: UInt64? {
+        namespace.root.flatMap { $0.flags == $0.guestFlags ? nil : $0.flags }
+    }
+
+    /// Whether the mount has its master again: one in its namespace, or that of the guest which it is bound from.
     private func hasMaster(_ mount: Mount) -> Bool {
-        namespace.mounts.contains { $0.sharedGroup == mount.masterGroup && $0.sharedGroup != 0 }
+        guard mount.masterGroup != 0 else { return false }
+        return mount.guestGroup == mount.masterGroup
+            || namespace.mounts.contains { $0.sharedGroup == mount.masterGroup }
     }
 
     private mutating func assessPropagation() {
+        for mount in namespace.mounts where mount.sharedGroup != 0 && mount.sharedGroup == mount.guestGroup {
+            degrade("what is mounted below \(mount.point) in its mount namespace does not appear in the guest any more")
+        }
         let orphans = namespace.mounts.filter { $0.masterGroup != 0 && !hasMaster($0) }
         guard !orphans.isEmpty else { return }
         let names = orphans.prefix(3).map { "\($0.point)" }.joined(separator: ", ") + (orphans.count > 3 ? ", …" : "")
         degrade("what the guest mounts later does not appear in its mount namespace any more (\(names))")
     }
 
-    private mutating func assessMemory() {
+    private mutating func assessMemory(_ sockets: Set<KernelString>) {
         var bytes: UInt64 = 0
         for mount in namespace.mounts where mount.typeName == "tmpfs" && mount.guestPath == nil {
             guard let contents = namespace.memoryFilesystems[mount.device] else {
@@ -104,8 +118,11 @@ struct MountPlan: Sendable {
             }
             for entry in contents.entries {
                 if entry.kind == .regular { bytes = bytes.addingReportingOverflow(entry.sizeBytes).partialValue }
-                guard entry.hasAttributes else { continue }
-                degrade("\(mount.point)/\(entry.path) in its mount namespace has no extended attributes any more")
+                let name = KernelString(bytes: mount.point.bytes + [UInt8(ascii: "/")] + entry.path.bytes)
+                if entry.hasAttributes { degrade("\(name) in its mount namespace has no extended attributes any more") }
+                if entry.kind == .socket, !sockets.contains(name) {
+                    degrade("\(name) in its mount namespace, a socket of nobody in the group, is gone")
+                }
             }
             if bytes > Self.memoryLimit || contents.entries.contains(where: { $0.sizeBytes > Self.memoryLimit }) {
                 refuse("more than \(Self.memoryLimit >> 20) MiB are on tmpfs in its mount namespace")
@@ -142,7 +159,7 @@ struct MountPlan: Sendable {
             entry.unsigned(3, UInt32(truncatingIfNeeded: mount.device))
             entry.unsigned(4, UInt32(bitPattern: mount.parentID))
             entry.unsigned(5, UInt32(truncatingIfNeeded: flags(of: mount)))
-            entry.data(6, mount.root.bytes)
+            entry.data(6, treatment == .new ? [UInt8(ascii: "/")] : mount.root.bytes)
             entry.data(7, mount.point.bytes)
             entry.data(8, mount.source.bytes)
             entry.string(9, treatment == .new || treatment == .bind ? mount.options : "")

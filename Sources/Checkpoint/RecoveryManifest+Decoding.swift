@@ -71,6 +71,7 @@ extension RecoveryManifest.Group {
         disablesHugePages = try node.optionalFlag("no_huge_pages") ?? false
         hasCgroupNamespace = try node.optionalFlag("cgroup_namespace") ?? false
         mountRoot = try node.optionalDirectoryPath("mount_root")
+        mountRootFlags = try node.optionalUnsigned("mount_root_flags")
         mounts = try node.optionalList("mounts") { (node) throws(ManifestError) in
             RecoveryManifest.Mount(key: try node.fileName("key"), path: try node.directoryPath("path"))
         }

@@ -33,9 +33,9 @@ extension RecoveryManifest.Group {
         [
             "name": .string(name), "cgroup": .string(cgroup), "verdict": .string(verdict.rawValue),
             "reasons": .array(reasons.map(JSONValue.string)), "images": JSONValue(images), "root_pid": JSONValue(rootPID),
-            "no_huge_pages": .bool(disablesHugePages), "pid_namespace": .bool(hasPIDNamespace),
-            "cgroup_namespace": .bool(hasCgroupNamespace),
-            "mount_root": JSONValue(mountRoot),
+            "no_huge_pages": .bool(disablesHugePages),
+            "pid_namespace": .bool(hasPIDNamespace), "cgroup_namespace": .bool(hasCgroupNamespace),
+            "mount_root": JSONValue(mountRoot), "mount_root_flags": mountRootFlags.map { JSONValue($0) } ?? .null,
             "mounts": .array(mounts.map { ["key": .string($0.key), "path": .string($0.path)] }),
             "pseudo_terminals": .array(pseudoTerminals.map { JSONValue($0) }),
             "processes": .array(processes.map(\.json)), "bytes": JSONValue(bytes), "pages": JSONValue(pages),

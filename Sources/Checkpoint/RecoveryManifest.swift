@@ -77,6 +77,8 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var hasCgroupNamespace = false
         /// The directory that is the root of its own mount namespace; nil: it has none.
         public var mountRoot: String?
+        /// MS_* that its root has to get; nil: it is as the guest has it.
+        public var mountRootFlags: UInt64?
         /// What of the guest is mounted there.
         public var mounts: [Mount] = []
         /// Numbers N of the /dev/pts/N that CRIU will make: nobody else may have them then.

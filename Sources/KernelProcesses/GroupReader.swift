@@ -66,6 +66,7 @@ struct GroupBuilder {
     private var addressSpaces: [VirtualAddress: AddressSpaceID] = [:]
     private var signalActions: [VirtualAddress: SignalActionsID] = [:]
     private var signalActionUsers: [VirtualAddress: Int] = [:]
+    private var cgroups: Set<KernelString> = []
     private var memoryUsers: [AddressSpaceID: [TaskAddress]] = [:]
 
     init(kernel: DeadKernel, name: String, clocks: GuestClocks, initNamespaces: Namespaces) {
@@ -132,6 +133,7 @@ struct GroupBuilder {
         process.personality = try reader.uint32(fields.personality, of: leader)
         process.flags = try reader.uint32(fields.flags, of: leader)
         process.cgroupPath = KernelString(bytes: try kernel.cgroupPath(of: leader))
+        try noteCgroup(of: leader, path: process.cgroupPath)
         try kernel.check(leader: leader, signal: signal)
         if case .zombie = state { return process }
         process.namespaces = try kernel.namespaces(of: leader)
@@ -172,6 +174,20 @@ struct GroupBuilder {
         }
         try checkMemory(at: mm, of: process, leader: leader, threads: threads)
         return process
+    }
+
+    /// All processes come back in the group's own cgroup, to which nobody has attached anything.
+    private mutating func noteCgroup(of leader: TaskAddress, path: KernelString) throws(MemoryFault) {
+        guard cgroups.insert(path).inserted else { return }
+        if path != group.cgroupPath {
+            let reason = "processes of cgroup \(path) are in \(group.cgroupPath) now"
+            group.obstacles.append(Obstacle(.degraded, pid: nil, reason: reason))
+        }
+        if try kernel.hasPrograms(cgroupOf: leader) {
+            let reason =
+                "programs (eBPF) that were attached to cgroup \(path) are gone, among them what guards devices"
+            group.obstacles.append(Obstacle(.degraded, pid: nil, reason: reason))
+        }
     }
 
     /// `EXIT_ZOMBIE`, `EXIT_DEAD` and `SIGNAL_STOP_STOPPED` (include/linux/sched.h, include/linux/sched/signal.h).

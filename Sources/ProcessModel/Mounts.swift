@@ -46,8 +46,10 @@ public struct Mount: Sendable, Hashable {
     public var guestPath: KernelString?
     /// Whether it is a place on a disk.
     public var isOnBlockDevice = false
-    /// What of the guest's own view of that place differs: MS_* of the guest's mount.
+    /// MS_* of the guest's own mount of that place.
     public var guestFlags: UInt64 = 0
+    /// `mnt_group_id` of that mount, if it is shared.
+    public var guestGroup: Int32 = 0
 
     public init(
         id: Int32, parentID: Int32, device: UInt64, typeName: String, source: KernelString, root: KernelString,

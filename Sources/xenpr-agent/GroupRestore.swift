@@ -125,6 +125,22 @@ struct GroupRestore {
         return problems
     }
 
+    /// Gives the root of the group's mount namespace its flags: CRIU binds it as the guest has it, and may have to write to it (`cr_pivot_root` of
+    /// criu/mount.c makes a directory). Returns what could not be set.
+    func completeRoot() -> [String] {
+        guard let flags = group.mountRootFlags, group.mountRoot != nil else { return [] }
+        guard let cgroup = try? ControlGroup(group.name), let root = GuestThreads(group, in: cgroup)[group.rootPID],
+            let namespace = Descriptor(taking: System.open("/proc/\(root)/ns/mnt", O_RDONLY))
+        else { return ["the root of its mount namespace has the guest's flags"] }
+        let child = xpr_fork()
+        if child == 0 { _exit(xpr_remount_root(namespace.number, UInt(flags)) == 0 ? 0 : errno) }
+        var status: Int32 = -1
+        // waitpid writes one Int32 to the address of a variable that lives across the call.
+        while unsafe child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR {}
+        if status == 0 { return [] }
+        return ["the root of its mount namespace has the guest's flags: \(errorText(status >> 8 & 0xff))"]
+    }
+
     /// Which process, if any, has a PID that the group needs.
     private func takenPID() -> String? {
         if group.hasPIDNamespace { return nil }

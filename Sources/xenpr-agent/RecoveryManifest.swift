@@ -28,6 +28,8 @@ struct RecoveryManifest {
         let hasCgroupNamespace: Bool
         /// The root of its own mount namespace, a path without "..".
         let mountRoot: String?
+        /// MS_* that it has to get; nil: it is as the guest has it.
+        let mountRootFlags: UInt64?
         let mounts: [Mount]
         /// Numbers N of the /dev/pts/N that it had both ends of, or the master.
         let pseudoTerminals: [Int]
@@ -144,6 +146,7 @@ extension RecoveryManifest.Group {
         disablesHugePages = json["no_huge_pages"]?.boolValue ?? false
         hasCgroupNamespace = json["cgroup_namespace"]?.boolValue ?? false
         mountRoot = try json["mount_root"]?.stringValue.map { path throws(AgentError) in try Self.place(path) }
+        mountRootFlags = json["mount_root_flags"]?.integerValue.map { UInt64(bitPattern: $0) & Self.mountFlags }
         var mounts: [RecoveryManifest.Mount] = []
         for value in json["mounts"]?.arrayValue ?? [] {
             guard let key = value["key"]?.stringValue.flatMap(GroupName.init), let path = value["path"]?.stringValue else {
@@ -172,6 +175,9 @@ extension RecoveryManifest.Group {
 }
 
 extension RecoveryManifest.Group {
+    /// MS_RDONLY, NOSUID, NODEV, NOEXEC, NOSYMFOLLOW, NOATIME, NODIRATIME, RELATIME and STRICTATIME: what a mount has for itself.
+    private static let mountFlags: UInt64 = 0xf | 1 << 8 | 1 << 10 | 1 << 11 | 1 << 21 | 1 << 24
+
     /// A path that CRIU is told, from the guest's root and in its plainest form.
     private static func place(_ path: String) throws(AgentError) -> String {
         let parts = path.dropFirst().split(separator: "/", omittingEmptySubsequences: false)

@@ -46,6 +46,28 @@ import Testing
         #expect(throws: AgentError.self) { try parse(text) }
     }
 
+    @Test func mountsAreTakenInTheirPlainestForm() throws {
+        func parse(root: String, key: String = "mount-1", path: String = "/etc/hosts", flags: String = "null") throws
+            -> RecoveryManifest.Group
+        {
+            let mounts =
+                "\"mount_root\": \"\(root)\", \"mount_root_flags\": \(flags), "
+                + "\"mounts\": [{\"key\": \"\(key)\", \"path\": \"\(path)\"}], \"root_pid\": 2001"
+            return try #require(self.parse(Self.replacing("\"root_pid\": 2001", by: mounts)).groups.first)
+        }
+        let group = try parse(root: "/srv/root", flags: "1")
+        #expect(group.mountRoot == "/srv/root" && group.mountRootFlags == 1)
+        #expect(group.mounts.map(\.path) == ["/etc/hosts"])
+        #expect(try parse(root: "/").mountRoot == "/")
+        // MS_BIND and MS_MOVE are no flags of a mount.
+        #expect(try parse(root: "/", flags: "12289").mountRootFlags == 1)
+        for root in ["srv", "", "/srv/../etc", "/srv/", "//", "/a\\u000ab"] {
+            #expect(throws: AgentError.self) { try parse(root: root) }
+        }
+        #expect(throws: AgentError.self) { try parse(root: "/", path: "/etc/./hosts") }
+        #expect(throws: AgentError.self) { try parse(root: "/", key: "mount]:/etc") }
+    }
+
     @Test func takesImagesOnlyFromTheirPlace() throws {
         let manifest = try parse(Self.replacing("groups/jobs/images", by: "groups/../../etc"))
         #expect(manifest.groups.first?.hasImages == false)

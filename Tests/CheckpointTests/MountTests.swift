@@ -179,9 +179,19 @@ import Testing
         #expect(verdict(overlay) == .refused)
         var locked = Self.namespace()
         locked.mounts[0].flags = 1
-        #expect(verdict(locked) == .degraded)
+        #expect(verdict(locked) == .full)
+        #expect(GroupCheckpoint.assess(sample(locked).group).mountRootFlags == 1, "the agent makes it read-only")
+        var bound = Self.namespace()
+        bound.mounts[3].masterGroup = 5
+        bound.mounts[3].guestGroup = 5
+        #expect(verdict(bound) == .full, "the guest's mount becomes its master again")
+        bound.mounts[3].sharedGroup = 5
+        #expect(verdict(bound) == .degraded)
         var socket = Self.namespace()
         socket.memoryFilesystems[Self.memory]?.entries[1].hasAttributes = true
+        #expect(verdict(socket) == .degraded)
+        socket = Self.namespace()
+        socket.memoryFilesystems[Self.memory]?.entries[3].kind = .socket
         #expect(verdict(socket) == .degraded)
         socket.memoryFilesystems[Self.memory]?.entries[1].sizeBytes = 1 << 50
         #expect(verdict(socket) == .refused)
@@ -225,6 +235,16 @@ import Testing
         #expect(record("/xenpr/sample").hasCgroupNamespace)
         #expect(record("/xenpr/sample/inner").verdict == .degraded)
         #expect(record(nil).verdict == .refused)
+    }
+
+    @Test func cgroupsAreMountedAnewInTheirNamespace() {
+        let mount = Self.mount(30, below: 20, "cgroup2", "/sys/fs/cgroup", root: "/xenpr/sample", device: 9) {
+            $0.guestPath = "/sys/fs/cgroup/xenpr/sample"
+        }
+        #expect(MountPlan(Self.namespace([mount])).treatments.last == .guest)
+        let plan = MountPlan(Self.namespace([mount]), cgroup: "/xenpr/sample")
+        #expect(plan.treatments.last == .new)
+        #expect(plan.external.map(\.key) == ["mount-23"])
     }
 
     @Test func manifestKeepsWhatTheAgentNeeds() throws {

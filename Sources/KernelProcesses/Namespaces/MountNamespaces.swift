@@ -101,27 +101,40 @@ extension GroupBuilder {
         let bits = try reader.value(layout.flags, of: mount)
         result.flags = MountFlags.forMount(bits)
         result.filesystemFlags = MountFlags.forFilesystem(try reader.value(fields.superblock.flags, of: superblock))
-        let propagation = try MountFlags.propagation(
-            bits,
-            layout.propagation.map { field throws(MemoryFault) in
-                try reader.value(field, of: mount)
-            })
-        if propagation.isShared { result.sharedGroup = try reader.int32(layout.group, of: mount) }
+        let propagation = try propagation(of: mount, layout)
+        result.sharedGroup = propagation.group
         result.isUnbindable = propagation.isUnbindable
         let master = try reader.pointer(layout.master, of: mount)
         if !master.isNull { result.masterGroup = try reader.int32(layout.group, of: master) }
         result.options = try options(ofSuperblock: superblock, type: filesystem.typeName, layout)
-        if !result.isDeleted, let place = try guestPlace(of: root, on: superblock) {
+        if !result.isDeleted, let place = try guestPlace(of: root, on: superblock, group: result.masterGroup, layout) {
             result.guestPath = KernelString(bytes: place.path)
             result.guestFlags = MountFlags.forMount(try reader.value(layout.flags, of: place.mount))
+            result.guestGroup = try self.propagation(of: place.mount, layout).group
         }
         return result
     }
 
-    /// Where the guest itself sees a directory or file of a filesystem.
-    private func guestPlace(of dentry: VirtualAddress, on superblock: VirtualAddress) throws(MemoryFault)
-        -> (path: [UInt8], mount: VirtualAddress)?
+    /// The group of a shared mount, 0 for others.
+    private func propagation(of mount: VirtualAddress, _ layout: MountLayout) throws(MemoryFault)
+        -> (group: Int32, isUnbindable: Bool)
     {
+        let reader = kernel.reader
+        let flags: UInt64
+        if let own = layout.propagation {
+            // T_SHARED, T_UNBINDABLE
+            flags = try reader.value(own, of: mount) & 3
+        } else {
+            // MNT_SHARED, MNT_UNBINDABLE
+            flags = try reader.value(layout.flags, of: mount) >> 12 & 3
+        }
+        return (flags & 1 == 0 ? 0 : try reader.int32(layout.group, of: mount), flags & 2 != 0)
+    }
+
+    /// Where the guest itself sees a directory or file of a filesystem: through a mount of that group, if there is one.
+    private func guestPlace(
+        of dentry: VirtualAddress, on superblock: VirtualAddress, group: Int32, _ mounts: MountLayout
+    ) throws(MemoryFault) -> (path: [UInt8], mount: VirtualAddress)? {
         let walk = FilesystemWalk(kernel: kernel.reader, layout: kernel.layout.files)
         let layout = kernel.layout.files
         var above: Set<VirtualAddress> = []
@@ -130,13 +143,17 @@ extension GroupBuilder {
         while above.count < 4096, above.insert(current).inserted {
             current = try kernel.reader.pointer(layout.paths.dentryParent, of: current)
         }
+        var found: (path: [UInt8], mount: VirtualAddress)?
         for mount in try walk.guestMounts(of: superblock) {
             guard above.contains(try kernel.reader.pointer(layout.catchUp.mountRoot, of: mount)) else { continue }
             let path = try kernel.reader.path(
                 mount: mount + layout.catchUp.mountEmbedded.offset, dentry: dentry, layout: layout.paths)
-            if !path.isDeleted { return (path.bytes, mount) }
+            if path.isDeleted { continue }
+            let own = try propagation(of: mount, mounts).group
+            if own != 0, own == group { return (path.bytes, mount) }
+            if found == nil { found = (path.bytes, mount) }
         }
-        return nil
+        return found
     }
 
     /// What the filesystem would have to be mounted with to be the same again.
@@ -208,11 +225,4 @@ enum MountFlags {
 
     /// SB_RDONLY, SB_SYNCHRONOUS, SB_DIRSYNC, which are the same numbers.
     static func forFilesystem(_ bits: UInt64) -> UInt64 { bits & (1 << 0 | 1 << 4 | 1 << 7) }
-
-    /// - Parameter own: `mnt_t_flags`, in a kernel that has it: T_SHARED, T_UNBINDABLE.
-    static func propagation(_ bits: UInt64, _ own: UInt64?) -> (isShared: Bool, isUnbindable: Bool) {
-        if let own { return (own & 1 != 0, own & 2 != 0) }
-        // MNT_SHARED, MNT_UNBINDABLE
-        return (bits & 0x1000 != 0, bits & 0x2000 != 0)
-    }
 }

@@ -1,0 +1,161 @@
+// Process 1 of a container counts in /data/state, and has a child that it reaps at the end. When /data/go appears it looks whether the container is the one
+// that it was in.
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LINES = 64, WIDTH = 512, WORDS = 20000 };
+
+static long errors;
+static char first_error[64];
+
+static void wrong(const char *what) {
+    if (errors++ == 0) snprintf(first_error, sizeof first_error, "%s", what);
+}
+
+static void rest(void) { nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL); }
+
+static void need(int succeeded, const char *what) {
+    if (succeeded) return;
+    int fd = open("/data/failure", O_WRONLY | O_CREAT, 0644);
+    dprintf(fd, "%s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+// All but the ids, the device, and what says how mounts propagate.
+static int mounts(char lines[LINES][WIDTH]) {
+    FILE *file = fopen("/proc/self/mountinfo", "r");
+    int count = 0;
+    char line[2048], root[WIDTH], point[WIDTH], options[WIDTH];
+    while (file && count < LINES && fgets(line, sizeof line, file)) {
+        char *tail = strstr(line, " - ");
+        if (!tail || sscanf(line, "%*s %*s %*s %511s %511s %511s", root, point, options) != 3) continue;
+        if (snprintf(lines[count], WIDTH, "%s %s %s%s", point, root, options, tail) < WIDTH) count++;
+    }
+    if (file) fclose(file);
+    return count;
+}
+
+static int has_line(const char *line, char lines[LINES][WIDTH], int count) {
+    for (int i = 0; i < count; i++) if (strcmp(line, lines[i]) == 0) return 1;
+    return 0;
+}
+
+// A file of /proc, up to what fits.
+static void text(const char *path, char *bytes, size_t size) {
+    memset(bytes, 0, size);
+    int fd = open(path, O_RDONLY);
+    if (fd < 0 || read(fd, bytes, size - 1) < 0) wrong(path);
+    close(fd);
+}
+
+static char before[LINES][WIDTH], after[LINES][WIDTH], nonce[64], capabilities[512], cgroup[256];
+static int before_count, in_root, in_memory, listener;
+static pid_t child;
+
+static uint64_t word(uint64_t index) { return (index + 1) * 0x9e3779b97f4a7c15u; }
+
+// The lines of /proc/self/status that say what it may do.
+static void read_capabilities(char *to, size_t size) {
+    char status[4096];
+    text("/proc/self/status", status, sizeof status);
+    char *start = strstr(status, "CapInh:"), *end = start ? strstr(start, "NoNewPrivs:") : NULL;
+    snprintf(to, size, "%.*s", start && end ? (int)(end - start) : 0, start ? start : "");
+}
+
+static void prepare(void) {
+    before_count = mounts(before);
+    snprintf(nonce, sizeof nonce, "%s", getenv("NONCE") ? getenv("NONCE") : "");
+    read_capabilities(capabilities, sizeof capabilities);
+    text("/proc/self/cgroup", cgroup, sizeof cgroup);
+    in_root = open("/note", O_RDWR | O_CREAT | O_EXCL, 0600);
+    need(dprintf(in_root, "%s", nonce) > 0, "/note");
+    in_memory = open("/tmp/words", O_RDWR | O_CREAT | O_EXCL, 0600);
+    for (uint64_t i = 0; i < WORDS; i++) {
+        uint64_t value = word(i);
+        need(write(in_memory, &value, 8) == 8, "/tmp/words");
+    }
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(22), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    listener = socket(AF_INET, SOCK_STREAM, 0);
+    need(bind(listener, (struct sockaddr *)&address, sizeof address) == 0 && listen(listener, 1) == 0, "port 22");
+    child = fork();
+    if (child == 0) for (;;) pause();
+    need(child > 0, "fork");
+}
+
+static void check_network(void) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(22), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int client = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(client, (struct sockaddr *)&address, sizeof address) != 0) wrong("port 22");
+    close(client);
+    struct ifaddrs *all = NULL;
+    if (getifaddrs(&all) != 0) wrong("addresses");
+    for (struct ifaddrs *one = all; one; one = one->ifa_next) if (strcmp(one->ifa_name, "lo") != 0) wrong("a device of the guest");
+}
+
+static void verify(void) {
+    int count = mounts(after);
+    if (count != before_count || count == 0) wrong("another number of mounts");
+    for (int i = 0; i < before_count; i++) if (!has_line(before[i], after, count)) wrong(before[i]);
+    char now[512], note[64] = "";
+    if (pread(in_root, note, sizeof note - 1, 0) < 0 || strcmp(note, nonce) != 0) wrong("the file in its root");
+    for (uint64_t i = 0; i < WORDS; i++) {
+        uint64_t value;
+        if (pread(in_memory, &value, 8, i * 8) == 8 && value == word(i)) continue;
+        wrong("the file on its tmpfs");
+        break;
+    }
+    struct stat byName, byDescriptor;
+    if (stat("/tmp/words", &byName) != 0 || fstat(in_memory, &byDescriptor) != 0 || byName.st_ino != byDescriptor.st_ino)
+        wrong("the name of the file on its tmpfs");
+    read_capabilities(now, sizeof now);
+    if (strcmp(now, capabilities) != 0) wrong("capabilities");
+    text("/proc/self/cgroup", now, sizeof now);
+    if (strcmp(now, cgroup) != 0 || strcmp(now, "0::/\n") != 0) wrong("cgroup namespace");
+    char processes[256];
+    text("/sys/fs/cgroup/cgroup.procs", processes, sizeof processes);
+    if (strncmp(processes, "1\n", 2) != 0) wrong("/sys/fs/cgroup is not its cgroup");
+    struct utsname names;
+    if (uname(&names) != 0 || strcmp(names.nodename, "contained") != 0) wrong("host name");
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur != 256 || limit.rlim_max != 512) wrong("resource limits");
+    if (access("/etc/passwd", F_OK) == 0 || access("/var", F_OK) == 0) wrong("the guest's root can be seen");
+    if (open("/etc/os-release", O_WRONLY) >= 0 || errno != EROFS) wrong("the guest's file can be written to");
+    if (open("/proc/sysrq-trigger", O_WRONLY) >= 0 || errno != EROFS) wrong("a path that was read-only can be written to");
+    check_network();
+    int status;
+    if (kill(child, SIGKILL) != 0 || waitpid(child, &status, 0) != child || !WIFSIGNALED(status)) wrong("its child");
+}
+
+int main(void) {
+    int state = open("/data/state", O_RDWR | O_CREAT | O_EXCL, 0644);
+    prepare();
+    int verified = 0;
+    for (uint64_t number = 1;; number++) {
+        if (!verified && access("/data/go", F_OK) == 0) {
+            verify();
+            verified = 1;
+        }
+        char line[129];
+        snprintf(line, sizeof line, "%.40s %lu %ld %d %d %s", nonce, number, errors, verified, before_count, first_error);
+        size_t length = strlen(line);
+        memset(line + length, ' ', sizeof line - length);
+        line[127] = '\n';
+        if (pwrite(state, line, 128, 0) != 128) return 4;
+        rest();
+    }
+}
