@@ -27,6 +27,15 @@ import Testing
         #expect(entry.frame == FrameNumber(frame))
     }
 
+    /// As a 7.2 kernel writes it, and beside it other markers and a page that was swapped out.
+    @Test func knowsPagesMadeUntouchable() {
+        func isGuard(_ raw: UInt64) -> Bool { PageTableEntry(rawValue: raw, size: 4096).isGuard }
+        #expect(isGuard(0xffff_ffff_ffff_f600))
+        #expect(isGuard(0xffff_ffff_ffff_f600 | 2))
+        #expect(!isGuard(0xffff_ffff_ffff_fa00) && !isGuard(0xffff_ffff_ffff_fc00))
+        #expect(!isGuard(0x07ff_ffff_ffff_f600) && !isGuard(0xffff_ffff_ffff_f601) && !isGuard(0))
+    }
+
     @Test func walksOnlyWhatIsMapped() throws {
         let memory = SyntheticMemory()
         let page = VirtualAddress(0x7f00_0000_3000)

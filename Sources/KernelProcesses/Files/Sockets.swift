@@ -51,7 +51,7 @@ extension FileReader {
         options.sendBuffer = try kernel.uint32(fields.sendBuffer, of: sock)
         options.receiveBuffer = try kernel.uint32(fields.receiveBuffer, of: sock)
         // SOCK_SNDBUF_LOCK and SOCK_RCVBUF_LOCK; the other bits say what was bound.
-        if fields.canLockBuffers { options.bufferLocks = try kernel.uint32(fields.bufferLocks, of: sock) & 3 }
+        options.bufferLocks = fields.canLockBuffers ? try kernel.uint32(fields.bufferLocks, of: sock) & 3 : nil
         options.sendTimeoutMicroseconds = microseconds(ofTimeout: try kernel.signed(fields.sendTimeout, of: sock))
         options.receiveTimeoutMicroseconds = microseconds(ofTimeout: try kernel.signed(fields.receiveTimeout, of: sock))
         options.reuseAddress = try kernel.value(fields.reuse, of: sock) != 0
