@@ -51,7 +51,7 @@ struct MountPlan: Sendable {
     private mutating func degrade(_ reason: String) { obstacles.append(Obstacle(.degraded, pid: nil, reason: reason)) }
 
     private mutating func root(_ mount: Mount) -> Treatment {
-        if mount.guestPath?.isValidUTF8 != true || !mount.isOnBlockDevice || mount.isDeleted {
+        if !(mount.guestPath.map(Self.isPlain) ?? false) || !mount.isOnBlockDevice || mount.isDeleted {
             refuse("the root of its mount namespace is \(Self.words(mount.typeName)) that nobody mounts again")
         }
         return .root
@@ -59,6 +59,8 @@ struct MountPlan: Sendable {
 
     private mutating func treatment(of mount: Mount) -> Treatment {
         let words = "\(mount.point) in its mount namespace"
+        // CRIU takes what is mounted there for the root (collect_mnt_from_image of criu/mount.c).
+        if mount.point.bytes == [UInt8(ascii: "/")] { refuse("something is mounted over the root of its mount namespace") }
         if mount.isDeleted {
             refuse("what is mounted at \(words) was removed")
             return .guest
@@ -66,7 +68,7 @@ struct MountPlan: Sendable {
         // In a cgroup namespace a mount has the namespace's root as its own.
         if mount.typeName == "cgroup2", mount.root == cgroup { return .new }
         if let path = mount.guestPath {
-            if !path.isValidUTF8 { refuse("\(words) shows \(path), which is no UTF-8") }
+            if !Self.isPlain(path) { refuse("\(words) shows \(path), which the agent cannot be told") }
             if mount.typeName == "tmpfs", !Self.memoryOfTheGuest.contains(path) {
                 refuse("\(words) shows \(path), which is in the guest's memory alone")
             } else if mount.typeName != "tmpfs", !mount.isOnBlockDevice, !Self.ofTheKernel.contains(mount.typeName) {
@@ -83,6 +85,15 @@ struct MountPlan: Sendable {
             refuse("\(words) shows a part of \(Self.words(mount.typeName)) that is mounted nowhere")
         }
         return .bind
+    }
+
+    /// Whether the manifest can hold a path: UTF-8 in its plainest form.
+    private static func isPlain(_ path: KernelString) -> Bool {
+        let parts = path.bytes.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        let isRoot = path.bytes == [UInt8(ascii: "/")]
+        return path.isValidUTF8 && path.bytes.first == UInt8(ascii: "/") && path.bytes.count < 4096
+            && !path.bytes.contains { $0 < 0x20 }
+            && (isRoot || parts.allSatisfy { !$0.isEmpty && $0.count <= 255 && $0 != [0x2e] && $0 != [0x2e, 0x2e] })
     }
 
     private static func words(_ type: String) -> String { "a filesystem (\(type))" }

@@ -171,6 +171,14 @@ import Testing
         #expect(verdict(with(tmpfs("/dev/shm"))) == .full)
         #expect(verdict(with(tmpfs("/run/service"))) == .refused)
         #expect(verdict(with(Self.mount(30, below: 20, "tmpfs", "/y", device: 8))) == .refused, "its contents were not read")
+        func place(_ path: KernelString) -> Mount {
+            Self.mount(30, below: 20, "sysfs", "/sys", device: 9) { $0.guestPath = path }
+        }
+        #expect(verdict(with(place("/sys"))) == .full)
+        for path: KernelString in ["/sys/../etc", "sys", "/sys/", "/a\nb", KernelString(bytes: [0x2f, 0xff])] {
+            #expect(verdict(with(place(path))) == .refused, "nothing that the agent would refuse with all of recovery.json")
+        }
+        #expect(verdict(with(Self.mount(30, below: 20, "proc", "/", device: 0x2b))) == .refused)
         var slave = part
         slave.masterGroup = 5
         #expect(verdict(with(slave)) == .degraded)

@@ -6,6 +6,8 @@ import ProcessModel
 extension GroupBuilder {
     /// `sysctl_mount_max` of fs/namespace.c by default.
     private static let mountLimit = 100_000
+    /// The most steps that are taken to find where the guest sees what is mounted.
+    private static let placeLimit = 10_000_000
     /// MNT_CURSOR: the place of somebody who reads /proc/PID/mounts, up to Linux 6.7.
     private static let cursorFlag: UInt64 = 0x1000_0000
 
@@ -24,9 +26,10 @@ extension GroupBuilder {
         var result = MountNamespace()
         var waiting = [root]
         var memory: Set<VirtualAddress> = []
+        var guest = GuestMounts()
         // Each mount is below one other, so none comes twice.
         while let address = waiting.popLast() {
-            let mount = try self.mount(at: address, isRoot: address == root, layout)
+            let mount = try self.mount(at: address, isRoot: address == root, guest: &guest, layout)
             result.mounts.append(mount)
             waiting += below[address] ?? []
             if mount.typeName == "tmpfs", mount.guestPath == nil {
@@ -77,7 +80,9 @@ extension GroupBuilder {
         throw MemoryFault(.damaged("mounts in a circle"), at: mount)
     }
 
-    private func mount(at mount: VirtualAddress, isRoot: Bool, _ layout: MountLayout) throws(MemoryFault) -> Mount {
+    private func mount(
+        at mount: VirtualAddress, isRoot: Bool, guest: inout GuestMounts, _ layout: MountLayout
+    ) throws(MemoryFault) -> Mount {
         let reader = kernel.reader
         let fields = kernel.layout.files
         let superblock = try reader.pointer(layout.superblock, of: mount)
@@ -107,7 +112,7 @@ extension GroupBuilder {
         let master = try reader.pointer(layout.master, of: mount)
         if !master.isNull { result.masterGroup = try reader.int32(layout.group, of: master) }
         result.options = try options(ofSuperblock: superblock, type: filesystem.typeName, layout)
-        if !result.isDeleted, let place = try guestPlace(of: root, on: superblock, group: result.masterGroup, layout) {
+        if !result.isDeleted, let place = try guestPlace(of: root, on: superblock, group: result.masterGroup, &guest, layout) {
             result.guestPath = KernelString(bytes: place.path)
             result.guestFlags = MountFlags.forMount(try reader.value(layout.flags, of: place.mount))
             result.guestGroup = try self.propagation(of: place.mount, layout).group
@@ -133,7 +138,8 @@ extension GroupBuilder {
 
     /// Where the guest itself sees a directory or file of a filesystem: through a mount of that group, if there is one.
     private func guestPlace(
-        of dentry: VirtualAddress, on superblock: VirtualAddress, group: Int32, _ mounts: MountLayout
+        of dentry: VirtualAddress, on superblock: VirtualAddress, group: Int32, _ guest: inout GuestMounts,
+        _ mounts: MountLayout
     ) throws(MemoryFault) -> (path: [UInt8], mount: VirtualAddress)? {
         let walk = FilesystemWalk(kernel: kernel.reader, layout: kernel.layout.files)
         let layout = kernel.layout.files
@@ -144,7 +150,12 @@ extension GroupBuilder {
             current = try kernel.reader.pointer(layout.paths.dentryParent, of: current)
         }
         var found: (path: [UInt8], mount: VirtualAddress)?
-        for mount in try walk.guestMounts(of: superblock) {
+        var known = guest.ofSuperblock[superblock] ?? []
+        if guest.ofSuperblock[superblock] == nil { known = try walk.guestMounts(of: superblock) }
+        guest.ofSuperblock[superblock] = known
+        guest.steps += known.count
+        guard guest.steps <= Self.placeLimit else { throw MemoryFault(.damaged("too many mounts"), at: superblock) }
+        for mount in known {
             guard above.contains(try kernel.reader.pointer(layout.catchUp.mountRoot, of: mount)) else { continue }
             let path = try kernel.reader.path(
                 mount: mount + layout.catchUp.mountEmbedded.offset, dentry: dentry, layout: layout.paths)
@@ -225,4 +236,11 @@ enum MountFlags {
 
     /// SB_RDONLY, SB_SYNCHRONOUS, SB_DIRSYNC, which are the same numbers.
     static func forFilesystem(_ bits: UInt64) -> UInt64 { bits & (1 << 0 | 1 << 4 | 1 << 7) }
+}
+
+/// The guest's own mounts of each filesystem, looked up once.
+private struct GuestMounts {
+    var ofSuperblock: [VirtualAddress: [VirtualAddress]] = [:]
+    /// How many of them were looked at.
+    var steps = 0
 }
