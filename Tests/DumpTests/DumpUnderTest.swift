@@ -31,12 +31,12 @@ extension DeadKernel {
     /// The physical address of a kernel virtual one.
     func physical(_ address: VirtualAddress) throws -> PhysicalAddress { try reader.memory.translate(address) }
 
-    /// The leader of a protected group's process, by its command's name.
+    /// The leader of the process that has its group's name.
     func leader(command: String) throws -> TaskAddress {
         try #require(
             threadGroups().first {
                 (try? reader.text(layout.task.comm, of: $0)) == Array(command.utf8)
-                    && (try? Self.groupName(ofCgroup: cgroupPath(of: $0))) != nil
+                    && (try? Self.groupName(ofCgroup: cgroupPath(of: $0))) == command
             })
     }
 }

@@ -40,9 +40,16 @@ struct FileDumpTests {
         let groups = kernel.groups().map(\.group)
         let catchUp = kernel.fileCatchUp(for: groups)
         var paths: Set<KernelString> = []
-        for case .path(let node) in groups.flatMap(\.openFiles.values).map(\.kind) { paths.insert(node.path) }
+        // In a mount namespace of its own a group sees less of a path than the guest.
+        var ends: Set<String> = []
+        for group in groups {
+            for case .path(let node) in group.openFiles.values.map(\.kind) {
+                if group.mountNamespaces.isEmpty { paths.insert(node.path) } else { ends.insert("\(node.path)") }
+            }
+        }
         for entry in catchUp.entries where entry.isHeld && entry.mode & 0o170000 == 0o100000 {
-            #expect(paths.contains(entry.path), "\(entry.path)")
+            let isKnown = paths.contains(entry.path) || ends.contains { "\(entry.path)".hasSuffix($0) }
+            #expect(isKnown, "\(entry.path)")
         }
         for entry in catchUp.entries {
             var end: UInt64 = 0
