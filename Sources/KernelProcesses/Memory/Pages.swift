@@ -88,7 +88,12 @@ public struct KernelPages: PageSupply {
             in: mapping.start..<mapping.end, from: kernel.source,
             fault: { address, fault in throw PageSupplyError("page table for \(address) is unreadable: \(fault)") }
         ) { address, entry in
-            if entry.isGuard { return }
+            if entry.isGuard {
+                // Where the area does not say that it has such pages, they are not in the image, and could be touched after a restore.
+                if kernel.layout.memory.guardFlag != 0 { return }
+                throw PageSupplyError(
+                    "page at \(address) was made untouchable (MADV_GUARD_INSTALL), which is not read of this kernel")
+            }
             guard let first = entry.frame else {
                 throw PageSupplyError("page at \(address) is not in memory (swapped out or in migration)")
             }
