@@ -36,15 +36,12 @@ struct GroupNamespaces: Sendable {
     private(set) var mountNumber: UInt32?
     private(set) var obstacles: [Obstacle] = []
 
-    /// What the keeper calls itself (xenpr-agent).
-    static let keeperName: KernelString = "xenpr-keeper"
-
     init(_ pids: PIDNamespace, root: DeadProcess?) {
         pidNumber = pids.number
         let group = pids.group
         let members = group.processes.filter { process in
             if case .zombie = process.state { return false }
-            return !(process.pid == root?.pid && process.command == Self.keeperName)
+            return !process.isKeeper(of: root)
         }
         if let number = shared(.uts, members, group.initNamespaces) {
             uts = group.utsNamespaces[number]

@@ -12,7 +12,7 @@ struct HugePages: Sendable {
     init(_ group: ProtectedGroup, root: DeadProcess?) {
         var with: [Int32] = []
         var without: [Int32] = []
-        for process in group.processes where !(process.pid == root?.pid && process.command == GroupNamespaces.keeperName) {
+        for process in group.processes where !process.isKeeper(of: root) {
             guard let space = process.addressSpace.flatMap({ group.addressSpaces[$0] }) else { continue }
             if space.transparentHugePagesDisabled { without.append(process.pid) } else { with.append(process.pid) }
         }

@@ -16,7 +16,7 @@ struct PIDNamespace: Sendable {
         let host = original.initNamespaces.pid
         let members = original.processes.filter { process in
             // The keeper has children in a namespace that it is not in itself.
-            process.command != GroupNamespaces.keeperName || own(process.pid, original) != nil
+            !process.hasKeepersName || own(process.pid, original) != nil
         }
         let namespaces = Set(members.map { own($0.pid, original) })
         guard host != 0, namespaces.count == 1, let only = namespaces.first, let number = only, number != host else { return }

@@ -76,7 +76,8 @@ struct ProcessPlan: Sendable {
         }
         for timer in process.posixTimers where timer.clock == PosixTimer.threadClock || timer.clock < 0 {
             degrade(
-                "timer \(timer.id) counts the processor time of one thread or of another process, and may count another's now")
+                "timer \(timer.id) counts the processor time of one thread or of another process: it fires early, and may count another's from then on"
+            )
         }
         if process.resourceLimits.count != 16 { refuse("its resource limits could not be read") }
         if case .stopped(let signal) = process.state, signal != 19 {

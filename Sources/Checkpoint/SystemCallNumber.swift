@@ -21,6 +21,19 @@ enum SystemCallNumber {
     static let epollPwait: UInt64 = 281
     static let epollPwait2: UInt64 = 441
 
+    static let sendfile: UInt64 = 40
+    static let splice: UInt64 = 275
+    static let tee: UInt64 = 276
+    static let vmsplice: UInt64 = 278
+
+    /// -ENOSYS, which is in ax while a call runs (arch/x86/entry/entry_64.S).
+    static let isRunning = UInt64(bitPattern: -38)
+
+    /// write, writev, sendto, sendmsg, pwritev2, sendmmsg: what they put into the descriptor in di.
+    static let sending: Set<UInt64> = [write, writev, sendto, sendmsg, 307, 328]
+    /// read, readv, recvfrom, recvmsg, recvmmsg, preadv2: what they take out of the descriptor in di.
+    static let receiving: Set<UInt64> = [0, 19, 45, 47, 299, 327]
+
     /// Calls of System V IPC that have done nothing while they sleep, and all when they do not.
     static let systemVWaits: Set<UInt64> = [semop, msgsnd, msgrcv, semtimedop]
 
