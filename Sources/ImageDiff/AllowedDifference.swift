@@ -137,10 +137,6 @@ struct AllowedDifference: Sendable {
             .file, "isk.ip_opts.freebind", "left out means 0", when: "only XenPR has it: 0"
         ) { $0.a == "0" && $0.b == nil },
         AllowedDifference(
-            .file, "isk.backlog", "of a connection CRIU notes the bytes that wait there (idiag_wqueue), and nobody reads it",
-            when: "XenPR has 0"
-        ) { $0.a == "0" },
-        AllowedDifference(
             .file, "isk.opts.tcp_keep*", "left out means the system's own", when: "only CRIU has it: the system's own"
         ) {
             $0.a == nil && ["9", "7200", "75"].contains($0.b)

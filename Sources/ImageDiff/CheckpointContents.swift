@@ -97,8 +97,10 @@ struct CheckpointContents {
         }
         var fields = try MessageSchema.processTree.flatten(entry)
         fields = fields.filter { !$0.key.hasPrefix("threads[") }
-        fields["threads"] = entry.numbers(5).sorted().map(String.init).joined(separator: " ")
-        for thread in entry.numbers(5) { try addThread(thread, of: pid, to: &fields) }
+        // A single thread is the leader. CRIU 3.17 leaves another number there for a zombie, whose threads it never looked at.
+        let threads = entry.numbers(5).count == 1 ? [pid] : entry.numbers(5).sorted()
+        fields["threads"] = threads.map(String.init).joined(separator: " ")
+        for thread in threads { try addThread(thread, of: pid, to: &fields) }
         addIdentifiers(of: pid, to: &fields)
         if let context = try directory.image("fs-\(pid)", .filesystem)?.entries.first?.message {
             fields["umask"] = context.number(3).map { "0" + String($0, radix: 8) }

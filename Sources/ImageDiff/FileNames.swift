@@ -161,6 +161,8 @@ struct FileNames {
             fields["\(kind).id"] = nil
         }
         fields.merge(removed[id] ?? [:]) { first, _ in first }
+        // TCP_LISTEN: of others CRIU notes the bytes that wait there (idiag_wqueue), and nobody reads it.
+        if fields["isk.state"] != "10" { fields["isk.backlog"] = nil }
         if let pipe = try pipe(id) {
             let kind = fields["pipe.pipe_id"] == nil ? "fifo" : "pipe"
             fields["\(kind).pipe_id"] = "of file \(firstFile(ofPipe: pipe.number(2) ?? 0))"
