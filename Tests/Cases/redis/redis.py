@@ -51,3 +51,9 @@ class Redis:
 
 def each_thousand():
     return (range(start, start + 1000) for start in range(0, KEYS, 1000))
+
+
+def huge_pages(pid):
+    """THP_enabled of a process: 0 after PR_SET_THP_DISABLE."""
+    with open(f"/proc/{pid}/status") as file:
+        return next(line.split()[1] for line in file if line.startswith("THP_enabled"))
