@@ -1,6 +1,6 @@
 // Two processes in uts and ipc namespaces of their own. They pass a ball through a shared segment, each waiting for a semaphore; beside
 // that there are a segment that nobody has attached, a set of semaphores that nobody touches, and a queue with messages. When the file
-// "go" appears all of it is compared with what was put there.
+// "go" appears all of it is compared with what was put there. While the file "hold" is there the ball is held, and the partner waits for it.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -124,6 +124,8 @@ int main(void) {
             verified = 1;
         }
         report(count, verified);
+        if (access("hold", F_OK) == 0) close(open("held", O_WRONLY | O_CREAT, 0644));
+        while (access("hold", F_OK) == 0) nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     }
 }
