@@ -67,6 +67,7 @@ let package = Package(
         room("GuestMemory"),
         room("DumpSource", ["GuestMemory", "CKdumpfile"]),
         room("XenSource", ["GuestMemory", "CXen"]),
+        room("GuestDisks", ["GuestMemory"]),
 
         // What the dead kernel's memory means.
         room("KernelTypes", ["GuestMemory"]),
@@ -100,22 +101,27 @@ let package = Package(
         program(
             "xenpr",
             [
-                "Salvage", "ImageDiff", "DumpSource", "XenSource", "XenControl", "PlainJSON", "DaemonAPI", arguments, http,
+                "Salvage", "ImageDiff", "DumpSource", "XenSource", "GuestDisks", "XenControl", "PlainJSON", "DaemonAPI",
+                arguments, http,
                 subprocess,
                 system,
                 toml,
             ]),
         program(
             "xenpr-minor",
-            ["Salvage", "KernelProcesses", "KernelObjects", "GuestMemory", "PlainJSON", "XenSource", "XenControl", "CLinux"]),
+            [
+                "Salvage", "KernelProcesses", "KernelObjects", "GuestMemory", "GuestDisks", "PlainJSON", "XenSource",
+                "XenControl",
+                "CLinux",
+            ]),
         program("xenpr-agent", ["PlainJSON", "CLinux"]),
         program("xenpr-lab", ["PlainJSON", arguments, logging, subprocess, system, toml]),
 
         program("xenpr-fuzz", ["Mutation", "DumpSource", arguments, subprocess, system]),
 
         .target(name: "SyntheticMemory", dependencies: ["GuestMemory"], path: "Tests/SyntheticMemory", swiftSettings: strict),
-        tests("GuestMemoryTests", ["GuestMemory", "SyntheticMemory"]),
-        tests("DumpSourceTests", ["DumpSource", "GuestMemory"]),
+        tests("GuestMemoryTests", ["GuestMemory", "ProcessModel", "SyntheticMemory"]),
+        tests("DumpSourceTests", ["DumpSource", "GuestDisks", "GuestMemory"]),
         tests("KernelTypesTests", ["KernelTypes", "SyntheticMemory"]),
         tests(
             "DumpTests",
@@ -123,6 +129,7 @@ let package = Package(
                 "Salvage", "ImageDiff", "KernelProcesses", "Checkpoint", "DumpSource", "ProcessModel", "KernelObjects",
                 "KernelTypes", "GuestMemory",
             ]),
+        tests("KernelProcessesTests", ["KernelProcesses", "GuestMemory"]),
         tests("KernelObjectsTests", ["KernelObjects", "SyntheticMemory"]),
         tests("MutationTests", ["Mutation", "GuestMemory", "SyntheticMemory"]),
         tests("CheckpointTests", ["Checkpoint", "ImageDiff", "ProcessModel", "GuestMemory", "PlainJSON"]),

@@ -37,14 +37,17 @@ public struct PageTableEntry: Hashable, Sendable {
     /// An entry that holds neither a page nor a swap entry.
     public var isEmpty: Bool { rawValue == 0 }
 
+    /// Where the kernel has noted that the page is, for an entry that maps none although it is not empty.
+    ///
+    /// The type is in the uppermost five bits, and the offset, inverted against L1TF, below them (arch/x86/include/asm/pgtable_64.h).
+    public var swapEntry: SwapEntry? {
+        guard !isPresent, !isProtNone, !isEmpty else { return nil }
+        return SwapEntry(type: Int(rawValue >> 59), offset: (~rawValue & ~(0x1f << 59)) >> 9)
+    }
+
     /// A page that MADV_GUARD_INSTALL made untouchable (since 6.13): a swap entry of the last of 32 types, SWP_PTE_MARKER, with
     /// the marker PTE_MARKER_GUARD (include/linux/swapops.h).
-    ///
-    /// The type is in the uppermost five bits, and the offset, inverted, below them (arch/x86/include/asm/pgtable_64.h).
-    public var isGuard: Bool {
-        let offset = (~rawValue & ~(0x1f << 59)) >> 9
-        return !isPresent && !isProtNone && rawValue >> 59 == 31 && offset == 4
-    }
+    public var isGuard: Bool { swapEntry == SwapEntry(type: 31, offset: 4) }
 
     /// The first frame that the entry maps, nil when none is.
     ///

@@ -89,8 +89,8 @@ extension KernelReader {
 
 /// `struct rb_node`.
 public struct RedBlackTreeLayout: Hashable, Sendable {
-    let left: Field
-    let right: Field
+    public let left: Field
+    public let right: Field
 
     public init(_ types: TypeTable) throws(KernelError) {
         let node = try types.structure("rb_node")

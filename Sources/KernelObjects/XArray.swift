@@ -29,6 +29,8 @@ public struct XArrayEntry: Hashable, Sendable {
     public var index: UInt64
     public var value: UInt64
     public var marks: UInt8
+    /// Indices that the entry stands for, from `index` on: a power of two.
+    public var count: UInt64 = 1
 
     /// `xa_is_value`: an integer, no pointer; in the page cache of a file the shadow of an evicted page, in tmpfs a swap entry.
     public var isValue: Bool { value & 1 == 1 }
@@ -60,6 +62,32 @@ extension KernelReader {
     /// `xa_is_node`: an internal entry above the sibling and reserved ones.
     private static func isNode(_ entry: UInt64) -> Bool { entry & 3 == 2 && entry > 4096 }
 
+    /// The entry that stands for one index; nil when there is none.
+    public func entry(at index: UInt64, inXArray array: VirtualAddress, layout: XArrayLayout) throws(MemoryFault) -> UInt64? {
+        var entry = try value(layout.head, of: array)
+        var above: UInt64 = 64
+        while Self.isNode(entry) {
+            let node = VirtualAddress(entry & ~3)
+            let shift = try value(layout.shift, of: node)
+            guard shift < above, shift <= 60, shift % 6 == 0 else {
+                throw MemoryFault(.damaged("xarray node of shift \(shift)"), at: node)
+            }
+            // Only the highest node can be too small for the index.
+            guard above < 64 || shift == 60 || index >> (shift + 6) == 0 else { return nil }
+            above = shift
+            entry = try slot(Int(index >> shift & 0x3f), of: node, layout)
+            // `xa_is_sibling`: a part of the entry in another slot.
+            if entry & 3 == 2, entry < UInt64(XArrayLayout.chunk) << 2 { entry = try slot(Int(entry >> 2), of: node, layout) }
+        }
+        // A lone entry in the head is that of index 0.
+        guard entry != 0, entry & 3 != 2, above < 64 || index == 0 else { return nil }
+        return entry
+    }
+
+    private func slot(_ number: Int, of node: VirtualAddress, _ layout: XArrayLayout) throws(MemoryFault) -> UInt64 {
+        try memory.integer(at: node + layout.slots.offset + number * 8, as: UInt64.self)
+    }
+
     private func walk(
         node: VirtualAddress, base: UInt64, above: UInt64, layout: XArrayLayout, remaining: inout Int,
         _ body: (XArrayEntry) -> Void
@@ -73,7 +101,7 @@ extension KernelReader {
             try memory.integer(at: node + layout.marks.offset + mark * 8, as: UInt64.self)
         }
         for slot in 0..<XArrayLayout.chunk {
-            let entry = try memory.integer(at: node + layout.slots.offset + slot * 8, as: UInt64.self)
+            let entry = try self.slot(slot, of: node, layout)
             if entry == 0 { continue }
             let index = base &+ UInt64(slot) << shift
             if Self.isNode(entry) {
@@ -85,7 +113,14 @@ extension KernelReader {
                 remaining -= 1
                 var carried: UInt8 = 0
                 for mark in 0..<3 where marks[mark] >> UInt64(slot) & 1 == 1 { carried |= 1 << UInt8(mark) }
-                body(XArrayEntry(index: index, value: entry, marks: carried))
+                // `xa_mk_sibling`: the following slots of an entry that stands for several.
+                var slots = 1
+                while slot + slots < XArrayLayout.chunk,
+                    try self.slot(slot + slots, of: node, layout) == UInt64(slot) << 2 | 2
+                {
+                    slots += 1
+                }
+                body(XArrayEntry(index: index, value: entry, marks: carried, count: UInt64(slots) << shift))
             }
         }
     }

@@ -21,6 +21,8 @@ public struct KernelLayout: Sendable {
     let clocks: ClockLayout
     let memory: AddressSpaceLayout
     let pages: PageLayout
+    /// nil for a kernel without swap.
+    let swap: SwapLayout?
     let xarray: XArrayLayout
     let log: LogLayout
     let files: FileLayout
@@ -47,6 +49,7 @@ public struct KernelLayout: Sendable {
         clocks = try ClockLayout(types)
         memory = try AddressSpaceLayout(types)
         pages = try PageLayout(types)
+        swap = SwapLayout(types)
         xarray = try XArrayLayout(types)
         log = try LogLayout(types)
         files = try FileLayout(types)
@@ -73,6 +76,11 @@ public final class DeadKernel {
     var contradictions: [MemoryFault] = []
     /// Frames of the zero pages, once they were looked up.
     var zeroFrames: Set<FrameNumber>?
+    /// The guest's disks, by the names its kernel gives them, as far as they are at hand.
+    public var disks: [String: any DiskSource] = [:]
+    /// Disks that were asked for and are not at hand.
+    public internal(set) var missingDisks: Set<String> = []
+    var swapAreas: [Int: SwapArea] = [:]
     var knownRunningTasks: [Int: TaskAddress]?
 
     /// The symbols that the walk asks for.
@@ -86,7 +94,8 @@ public final class DeadKernel {
             "__start_init_task",
             "__end_init_task", "__start_init_stack", "__end_init_stack", "init_stack", "panic_cpu", "prb",
             "empty_zero_page", "huge_zero_pfn", "fpu_fpregs_owner_ctx", "__per_cpu_offset", "_totalram_pages", "schedule",
-            "preempt_schedule", "preempt_schedule_common", "preempt_schedule_irq", "preempt_schedule_notrace", "__cond_resched",
+            "swap_info", "swapper_spaces", "zswap_trees", "preempt_schedule", "preempt_schedule_common", "preempt_schedule_irq",
+            "preempt_schedule_notrace", "__cond_resched",
             "_cond_resched",
         ])
     }

@@ -255,7 +255,7 @@ struct GroupBuilder {
     ) throws(MemoryFault) {
         guard let id = process.addressSpace else { return }
         memoryUsers[id, default: []] += threads
-        pages.spaces[id]?.anonymousPages = try kernel.expectedAnonymousPages(of: mm, users: memoryUsers[id] ?? [])
+        pages.spaces[id]?.pageCounts = try kernel.expectedPages(of: mm, users: memoryUsers[id] ?? [])
         try kernel.checkOwner(of: mm, leader: leader, users: memoryUsers[id]?.count ?? 0)
         guard let space = group.addressSpaces[id] else { return }
         for thread in process.threads { kernel.checkInstructionPointer(of: thread, in: space, leader: leader) }

@@ -16,6 +16,7 @@ public enum MemoryObject: Sendable, Hashable {
 public struct PageRun: Sendable, Hashable {
     /// Of the first page; a multiple of 4096.
     public var address: VirtualAddress
+    /// Where the contents are; beyond the guest's memory for pages that were swapped out (`FrameNumber.init(_: SwapEntry)`).
     public var frame: FrameNumber
     /// At least 1.
     public var count: UInt32
@@ -24,6 +25,27 @@ public struct PageRun: Sendable, Hashable {
         self.address = address
         self.frame = frame
         self.count = count
+    }
+}
+
+extension FrameNumber {
+    /// Numbers from here on stand for slots of swap areas. No guest has as much memory: the physical addresses of x86-64 have 52 bits.
+    private static let firstSwapSlot: UInt64 = 1 << 50
+    private static let areaShift: UInt64 = 45
+
+    /// A page in a swap area, which follows the page in the slot before it as frames of memory follow each other.
+    ///
+    /// nil for an offset beyond 2^45 pages, more than a disk has.
+    public init?(_ slot: SwapEntry) {
+        guard slot.offset >> Self.areaShift == 0, 0..<32 ~= slot.type else { return nil }
+        self.init(Self.firstSwapSlot | UInt64(slot.type) << Self.areaShift | slot.offset)
+    }
+
+    /// The slot that the number stands for; nil for a frame of the guest's memory.
+    public var swapSlot: SwapEntry? {
+        guard rawValue >= Self.firstSwapSlot else { return nil }
+        return SwapEntry(
+            type: Int(rawValue >> Self.areaShift & 0x1f), offset: rawValue & ~(~0 << Self.areaShift))
     }
 }
 
@@ -41,11 +63,11 @@ public struct PageSupplyError: Error, Sendable, Hashable, CustomStringConvertibl
 public protocol PageSupply: ~Copyable {
     /// Calls `body` with the pages of an object in ascending order of their addresses, in batches of at most a few thousand pages. Stops when
     /// `body` returns false.
-    /// - Throws: when the walk cannot go on; what `body` was already given stays valid. A page that is swapped out or unreadable is an error too,
+    /// - Throws: when the walk cannot go on; what `body` was already given stays valid. A page that is unreadable, or swapped out to where it cannot be read, is an error too,
     ///   for a process must not go on with a hole where it had data.
     mutating func forEachBatch(of object: MemoryObject, _ body: (_ runs: [PageRun]) -> Bool) throws(PageSupplyError)
 
-    /// Maps `frames`, in this order, and lends their bytes as pieces: together `frames.count` × 4096 bytes, each piece a multiple of 4096. A
+    /// Maps `frames`, or reads those that were swapped out, in this order, and lends their bytes as pieces: together `frames.count` × 4096 bytes, each piece a multiple of 4096. A
     /// foreign mapping is one piece, a dump file gives one piece for each stretch of frames that lie together. The pieces are gone when `body` returns.
     mutating func lend(_ frames: [FrameNumber], _ body: (_ pieces: [UnsafeRawBufferPointer]) -> Void) throws(PageSupplyError)
 }

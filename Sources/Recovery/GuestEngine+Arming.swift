@@ -75,7 +75,7 @@ extension GuestEngine {
                 return try await refuse("kernel not supported: \(status.detail ?? "the minor gave no reason")")
             case .failed:
                 throw .failed("the minor cannot serve: \(status.detail ?? "it gave no reason")")
-            case .booting, .learning, .mapping, .salvaging, .done:
+            case .booting, .learning, .mapping, .salvaging, .done, .waiting:
                 break
             }
             guard await desk.now() < deadline else {

@@ -89,6 +89,7 @@ extension GuestEngine {
         }
         let answerBy = min(await desk.now() + limits.answer, deadline)
         var heard: Timestamp?
+        var hasDisks = false
         while true {
             guard try await host.domain(main.identity) != nil else {
                 return try await abandon("the dead main was destroyed by somebody else during the salvage")
@@ -104,6 +105,17 @@ extension GuestEngine {
                 return try await salvaged()
             case .failed, .refused:
                 return try await rebootPlainly("the minor could not salvage: \(status.detail ?? "it gave no reason")")
+            case .waiting where !hasDisks:
+                do {
+                    try await host.attachDisks(of: main.identity.id, to: minor)
+                    hasDisks = true
+                    continue
+                } catch .stopped {
+                    throw .stopped
+                } catch .failed(let reason) {
+                    return try await fallBack("main's disks could not be given to the minor: \(reason)")
+                }
+            case .waiting: break
             case .mapping, .salvaging:
                 if heard == nil {
                     heard = await desk.now()

@@ -57,6 +57,8 @@ public protocol GuestHost: Sendable {
     func destroyMinors() async throws(WorldFailure)
     /// Reads the dead vCPUs' contexts, gives them to the minor and commands the salvage.
     func handOver(_ main: UInt32, to minor: UInt32, recovery: String) async throws(WorldFailure)
+    /// Gives the minor the disks of main that it has asked for, to read them only.
+    func attachDisks(of main: UInt32, to minor: UInt32) async throws(WorldFailure)
     /// Salvages from the control domain; ends the work at the deadline.
     func salvageHere(
         _ main: UInt32, _ settings: ProtectionSettings, recovery: String, until deadline: Timestamp

@@ -29,6 +29,8 @@ public struct MinorStatus: Sendable, Equatable {
     /// The states of the minor protocol.
     public enum State: String, Sendable {
         case booting, learning, armed, refused, mapping, salvaging, done, failed
+        /// What is to be saved is in part on disks of main's, which the minor asks for.
+        case waiting
     }
 
     public var state: State

@@ -39,10 +39,11 @@ public struct Salvage {
     private var manifest: RecoveryManifest
 
     /// Walks the kernel and writes everything; the manifest comes last, so that a salvage that was cut off restores nothing.
-    /// - Throws: only when no manifest could be written; everything less becomes a verdict or a gap in it.
+    /// - Throws: only when no manifest could be written; everything less becomes a verdict or a gap in it. `SwappedOut` from a minor, before it has
+    ///   written anything that counts.
     public static func run(
         _ kernel: DeadKernel, _ request: Request, progress: (Progress) -> Void = { _ in }
-    ) throws(CheckpointError) -> RecoveryManifest {
+    ) throws -> RecoveryManifest {
         var salvage = Salvage(kernel, request)
         return try salvage.run(progress)
     }
@@ -56,10 +57,13 @@ public struct Salvage {
             salvagedBy: request.salvager)
     }
 
-    private mutating func run(_ progress: (Progress) -> Void) throws(CheckpointError) -> RecoveryManifest {
+    private mutating func run(_ progress: (Progress) -> Void) throws -> RecoveryManifest {
+        let read = read()
+        // A minor has the guest's disks only when it has asked for them.
+        if request.salvager == .minor, kernel.disks.isEmpty, let missing = SwappedOut(read, of: kernel) { throw missing }
         // Room for the manifest is taken first: on a volume that runs full the groups that fit are still restored.
         let file = try ManifestFile(reservingIn: request.volume)
-        let groups = catchUpFiles(of: read())
+        let groups = catchUpFiles(of: read)
         write(groups, progress)
         finish()
         try file.commit(manifest)

@@ -6,10 +6,14 @@ import XenControl
 final class ControlLink {
     enum State: String {
         case booting, learning, armed, refused, mapping, salvaging, done, failed
+        /// What is to be saved is in part on disks of main's, which the minor asks for.
+        case waiting
     }
 
     enum Command: String {
         case salvage, shutdown
+        /// The disks that were asked for are attached.
+        case disks
     }
 
     /// The largest vCPU context believed: Xen's limit of vCPUs for a guest, 128, takes about 700 KiB.
@@ -65,12 +69,27 @@ final class ControlLink {
     }
 
     /// Waits for the control domain's command and shows every second meanwhile that the minor is alive.
-    func awaitCommand() throws -> Command {
+    func awaitCommand(after last: Command? = nil) throws -> Command {
         while true {
-            if let text = try store.read("xenpr/command"), let command = Command(rawValue: text) { return command }
+            if let text = try store.read("xenpr/command"), let command = Command(rawValue: text), command != last {
+                return command
+            }
             beats += 1
             try store.write("xenpr/heartbeat", "\(beats)")
             _ = try store.nextEvent(timeoutMilliseconds: 1000)
+        }
+    }
+
+    /// Asks for disks of main, by the names that its kernel has for them, and waits until they are attached.
+    /// - Returns: the name of each in main and in this domain.
+    func attach(_ disks: [String], because reason: String) throws -> [(name: String, device: String)] {
+        publish("disks", disks.joined(separator: " "))
+        enter(.waiting, reason)
+        guard try awaitCommand(after: .salvage) == .disks else { throw MinorFailure("the control domain attached no disks") }
+        let text = try store.read("xenpr/attached") ?? ""
+        return text.split(separator: " ").compactMap { pair in
+            let names = pair.split(separator: "=").map(String.init)
+            return names.count == 2 ? (names[0], names[1]) : nil
         }
     }
 

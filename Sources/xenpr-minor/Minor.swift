@@ -1,6 +1,8 @@
+import GuestDisks
 import GuestMemory
 import KernelObjects
 import KernelProcesses
+import Salvage
 import XenSource
 
 /// The life of a minor: learn main's kernel while it is healthy, wait for its death, save its processes.
@@ -28,6 +30,7 @@ struct Minor {
         switch try link.awaitCommand() {
         case .shutdown: link.enter(.done, "not needed")
         case .salvage: try salvage(memory, manifest, layout)
+        case .disks: throw MinorFailure("the control domain attached disks that nobody had asked for")
         }
     }
 
@@ -37,8 +40,18 @@ struct Minor {
         let kernel = DeadKernel(source: memory, manifest: manifest, layout: layout, cpus: contexts)
         try RecoveryVolume.mount()
         link.enter(.salvaging)
+        let salvaging = Salvaging(kernel: kernel, link: link)
         do {
-            try Salvaging(kernel: kernel, link: link).run(into: RecoveryVolume.directory)
+            do {
+                try salvaging.run(into: RecoveryVolume.directory)
+            } catch let swapped as SwappedOut {
+                for (name, device) in try link.attach(swapped.disks, because: "\(swapped)") {
+                    try DeviceNode.awaitNode(device)
+                    kernel.disks[name] = try DiskFile(path: "\(DeviceNode.directory)/\(device)")
+                }
+                link.enter(.salvaging)
+                try salvaging.run(into: RecoveryVolume.directory)
+            }
         } catch {
             try? RecoveryVolume.unmount()
             throw error

@@ -1,12 +1,31 @@
 import ArgumentParser
 import DumpSource
 import Foundation
+import GuestDisks
 import GuestMemory
 import KernelObjects
 import KernelProcesses
 import KernelTypes
 import XenControl
 import XenSource
+
+/// A disk of the guest, as the user names it: `NAME=FILE`.
+struct Disk: ExpressibleByArgument {
+    var name: String
+    var file: String
+
+    init(name: String, file: String) {
+        self.name = name
+        self.file = file
+    }
+
+    init?(argument: String) {
+        let parts = argument.split(separator: "=", maxSplits: 1)
+        guard parts.count == 2 else { return nil }
+        let name = parts[0].hasPrefix("/dev/") ? parts[0].dropFirst(5) : parts[0]
+        self.init(name: String(name), file: String(parts[1]))
+    }
+}
 
 /// Where a dead kernel's memory is, as the user names it.
 struct SourceArguments: ParsableArguments {
@@ -21,6 +40,13 @@ struct SourceArguments: ParsableArguments {
 
     @Option(help: ArgumentHelp("An HVM context that Xen gave for the domain; asked of Xen when not given.", valueName: "file"))
     var context: String?
+
+    @Option(
+        name: .customLong("disk"),
+        help: ArgumentHelp(
+            "A disk of the guest, for pages that were swapped out to it: the name that the guest gives it, and a raw image or device, as vda=FILE. Those of a domain are known.",
+            valueName: "name=file"))
+    var disks: [Disk] = []
 
     /// Whether the source is a domain of this host.
     var isDomain: Bool { source.hasPrefix("xen:") }
@@ -44,7 +70,12 @@ struct SourceArguments: ParsableArguments {
         }
         do {
             let manifest = try KernelManifest.learn(from: frames, symbols: DeadKernel.symbols)
-            return DeadKernel(source: frames, manifest: manifest, layout: try KernelLayout(manifest.types), cpus: cpus)
+            let kernel = DeadKernel(source: frames, manifest: manifest, layout: try KernelLayout(manifest.types), cpus: cpus)
+            // Who swaps nothing needs no disks, and they may be away.
+            if kernel.usesSwap { kernel.disks = try openDisks() }
+            return kernel
+        } catch let failure as CommandFailure {
+            throw failure
         } catch {
             throw CommandFailure("cannot understand the kernel in \(source): \(error)", code: .kernelNotSupported)
         }
@@ -58,6 +89,18 @@ struct SourceArguments: ParsableArguments {
             if let number = UInt32(entry) { return DomainID(number) }
         }
         throw CommandFailure("no domain is called \(name); 'xl list' shows those that are")
+    }
+
+    private func openDisks() throws -> [String: any DiskSource] {
+        var result: [String: any DiskSource] = [:]
+        for disk in isDomain ? try XenStore().disks(of: Self.domain(String(source.dropFirst(4)))) : [] {
+            // A drive without a medium, or one that another domain serves, is none that pages would be read from.
+            do { result[disk.name] = try DiskFile(path: disk.target) } catch { note("disk \(disk.name): \(error)") }
+        }
+        for disk in disks {
+            do { result[disk.name] = try DiskFile(path: disk.file) } catch { throw CommandFailure("\(error)") }
+        }
+        return result
     }
 
     private func contextBytes() throws -> [UInt8]? {

@@ -99,6 +99,14 @@ actor XenConnection {
 
     func context(of main: DomainID) throws(XenError) -> [UInt8] { try hypervisor.hvmContext(of: main) }
 
+    func disks(of domain: DomainID) throws(XenError) -> [DomainDisk] { try store.disks(of: domain) }
+
+    /// Tells the minor which of its disks are main's (`xvda=xvdc …`), then to go on.
+    func continueSalvage(minor: DomainID, disks: [String]) throws(XenError) {
+        try store.write("\(minor.storePath)/xenpr/attached", disks.joined(separator: " "))
+        try store.write("\(minor.storePath)/xenpr/command", "disks")
+    }
+
     /// Gives the minor the dead vCPUs' contexts, then the command.
     func commandSalvage(minor: DomainID, context: [UInt8], recovery: String) throws(XenError) {
         let directory = "\(minor.storePath)/xenpr"

@@ -175,6 +175,45 @@ struct XenGuest: GuestHost {
         }
     }
 
+    /// Disks of a minor beyond the recovery volume; none needs as many.
+    private static let diskLimit = 8
+
+    func attachDisks(of main: UInt32, to minor: UInt32) async throws(WorldFailure) {
+        try await attempt {
+            let id = DomainID(minor)
+            let wanted = (try await xen.read("\(id.storePath)/xenpr/disks") ?? "").split(separator: " ").map(String.init)
+            let disks = try await xen.disks(of: DomainID(main))
+            var present = Set(try await xen.disks(of: id).map(\.name))
+            var attached: [String] = []
+            for (index, name) in wanted.prefix(Self.diskLimit).enumerated() {
+                // What the minor has read in the dead kernel's memory names nothing but main's own disks.
+                guard let disk = disks.first(where: { $0.name == name }) else { throw ToolFailure("main has no disk \(name)") }
+                // xvdc and so on; xvdb is the volume.
+                let device = "xvd" + String(UnicodeScalar(UInt8(ascii: "c") + UInt8(index)))
+                // An xenprd that was killed may have attached it.
+                if present.insert(device).inserted { try await attach(disk.target, as: device, to: id) }
+                attached.append("\(name)=\(device)")
+            }
+            try await xen.continueSalvage(minor: id, disks: attached)
+        }
+    }
+
+    /// Dead main's own devices still have the disk for writing, and the toolstack would not lend it to another domain; through a read-only loop device it does.
+    private func attach(_ target: String, as device: String, to minor: DomainID) async throws {
+        // What main wrote went past the page cache of the control domain, which may hold older contents.
+        let loop = try await Tool.need(
+            "losetup", ["--show", "--find", "--read-only", "--direct-io=on", target], seconds: 30
+        ).trimmingCharacters(in: .whitespacesAndNewlines)
+        do {
+            try await Tool.need(settings.xl, ["block-attach", "\(minor)", "phy:\(loop),\(device),r"], seconds: 60)
+        } catch {
+            _ = try? await Tool.run("losetup", ["--detach", loop], seconds: 30)
+            throw error
+        }
+        // The loop device goes with its last user, which is the minor (LO_FLAGS_AUTOCLEAR).
+        try await Tool.need("losetup", ["--detach", loop], seconds: 30)
+    }
+
     var volumeMountpoint: String { "\(settings.runDirectory)/volumes/\(name)" }
 
     func salvageHere(

@@ -96,4 +96,54 @@ import Testing
         #expect(fault != nil)
         #expect(found.map(\.value) == [0x9000])
     }
+
+    /// An array of two levels: single entries, and one at 8 that stands for four indices, as a large folio does.
+    private func placeArray() {
+        let top = tree + 0x1000, low = tree + 0x2000, high = tree + 0x3000
+        memory.place([0, top.rawValue | 2], at: tree)
+        memory.place([6, low.rawValue | 2, 0, high.rawValue | 2], at: top)
+        var slots = [UInt64](repeating: 0, count: 64)
+        slots[1] = 0x9000
+        slots[8] = 0x8000
+        for sibling in 9...11 { slots[sibling] = 8 << 2 | 2 }
+        memory.place([0] + slots, at: low)
+        memory.place([0, 0x7001], at: high)
+    }
+
+    @Test func findsSingleEntriesOfAnXArray() throws {
+        placeArray()
+        let layout = try XArrayLayout(types)
+        func entry(_ index: UInt64) throws -> UInt64? { try reader.entry(at: index, inXArray: tree, layout: layout) }
+        #expect(try entry(1) == 0x9000)
+        #expect(try entry(0) == nil)
+        #expect(try [8, 9, 11].map { try entry($0) } == [0x8000, 0x8000, 0x8000])
+        #expect(try entry(12) == nil)
+        #expect(try entry(128) == 0x7001)
+        #expect(try entry(64) == nil)
+        #expect(try entry(4096) == nil, "beyond what the highest node can hold")
+    }
+
+    @Test func entriesOfAnXArrayTellHowManyIndicesTheyStandFor() throws {
+        placeArray()
+        var found: [XArrayEntry] = []
+        let fault = reader.forEach(inXArray: tree, layout: try XArrayLayout(types), limit: 100) { found.append($0) }
+        #expect(fault == nil)
+        #expect(found.map(\.index) == [1, 8, 128])
+        #expect(found.map(\.count) == [1, 4, 1])
+    }
+
+    @Test func aLoneEntryOfAnXArrayIsAtZero() throws {
+        memory.place([0, 0x5001], at: tree)
+        let layout = try XArrayLayout(types)
+        #expect(try reader.entry(at: 0, inXArray: tree, layout: layout) == 0x5001)
+        #expect(try reader.entry(at: 1, inXArray: tree, layout: layout) == nil)
+    }
+
+    @Test func aLookupInAnXArrayWithACycleEnds() throws {
+        let layout = try XArrayLayout(types)
+        let top = tree + 0x1000
+        memory.place([0, top.rawValue | 2], at: tree)
+        memory.place([6, top.rawValue | 2], at: top)
+        #expect(throws: MemoryFault.self) { try reader.entry(at: 3, inXArray: tree, layout: layout) }
+    }
 }

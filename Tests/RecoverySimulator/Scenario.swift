@@ -40,6 +40,9 @@ public struct Scenario: Sendable {
     public var minorNeverReady = false
     public var minorEnding = Ending.done
     public var minorSeconds = 10.0
+    /// The minor asks for main's disks when it is half done.
+    public var minorAsksForDisks = false
+    public var disksRefused: String?
     public var kernelRefusal: String?
     public var controlEnding = Ending.done
     public var controlSeconds = 20.0
@@ -119,6 +122,8 @@ public struct Scenario: Sendable {
         case "minor.never-ready": minorNeverReady = true
         case "minor.salvage": minorEnding = try ending()
         case "minor.seconds": minorSeconds = try number()
+        case "minor.asks-for-disks": minorAsksForDisks = true
+        case "disks.refused": disksRefused = text
         case "kernel.refused": kernelRefusal = text
         case "control.salvage": controlEnding = try ending()
         case "control.seconds": controlSeconds = try number()

@@ -38,6 +38,9 @@ extension SimulatedWorld {
 
     private func salvageStatus(_ minor: UInt32, since commanded: Double) -> MinorStatus? {
         if scenario.minorEnding == .silent || clock < commanded + 1 { return MinorStatus(state: .armed) }
+        if scenario.minorAsksForDisks, clock >= commanded + scenario.minorSeconds / 2, domains[minor]?.hasDisksSince == nil {
+            return MinorStatus(state: .waiting, detail: "processes have pages swapped out to xvda")
+        }
         if scenario.minorEnding == .hangs || clock < commanded + scenario.minorSeconds {
             return MinorStatus(state: .salvaging, progress: "0/1 groups")
         }
@@ -127,6 +130,15 @@ extension SimulatedWorld {
         if domains[minor]?.commanded == nil { domains[minor]?.commanded = clock }
         domains[minor]?.recovery = recovery
         note("minor \(minor) is commanded to salvage main \(main)")
+        try step()
+    }
+
+    public func attachDisks(of main: UInt32, to minor: UInt32) throws(WorldFailure) {
+        try step()
+        guard domains[minor] != nil else { throw .failed("there is no domain \(minor)") }
+        if let reason = scenario.disksRefused { throw .failed(reason) }
+        if domains[minor]?.hasDisksSince == nil { domains[minor]?.hasDisksSince = clock }
+        note("the disks of main \(main) are attached to minor \(minor)")
         try step()
     }
 

@@ -18,6 +18,8 @@ public actor SimulatedWorld: GuestHost, GuestDesk {
         /// The main that a minor serves.
         var target: DomainIdentity?
         var commanded: Double?
+        /// When main's disks were given to the minor.
+        var hasDisksSince: Double?
         /// The recovery that the minor was commanded to salvage for.
         var recovery: String?
         var silentSince: Double?

@@ -9,8 +9,8 @@ struct ReadAddressSpace {
     var tables: PageTables
     /// Of each mapping, in their order.
     var facts: [AreaFacts]
-    /// The kernel's own count; nil when it is not known for sure.
-    var anonymousPages: Int?
+    /// The kernel's own; nil when they are not known for sure.
+    var pageCounts: PageCounts?
 }
 
 extension DeadKernel {
@@ -18,7 +18,7 @@ extension DeadKernel {
     private static let userLimit: UInt64 = 1 << 56
     /// vm.max_map_count can be raised to this.
     private static let areaLimit = 1 << 20
-    private static let tmpfsMagic: UInt64 = 0x0102_1994
+    static let tmpfsMagic: UInt64 = 0x0102_1994
     private static let hugetlbfsMagic: UInt64 = 0x9584_58f6
 
     /// Reads `struct mm_struct` and its areas.

@@ -14,8 +14,9 @@ struct MemoryChecksLayout: Sendable {
     let areaProtection: Field?
     let pageIndex: Field?
     let fileMapping: Field?
-    /// MM_ANONPAGES (include/linux/mm_types_task.h).
+    /// MM_ANONPAGES and MM_SWAPENTS (include/linux/mm_types_task.h).
     static let anonymousKind = 1
+    static let swappedKind = 2
 
     init(_ types: TypeTable) {
         let mm = try? types.structure("mm_struct")
@@ -37,6 +38,20 @@ struct MemoryChecksLayout: Sendable {
         pageIndex =
             (try? types.structure("page"))?.optional("index") ?? (try? types.structure("page"))?.optional("__folio_index")
         fileMapping = (try? types.structure("file"))?.optional("f_mapping")
+    }
+}
+
+/// Pages of an address space.
+struct PageCounts: Sendable, Hashable, CustomStringConvertible {
+    var anonymous = 0
+    /// Swapped out, whether they are still in memory as well or not.
+    var swapped = 0
+
+    var description: String { "\(anonymous) anonymous pages and \(swapped) that are swapped out" }
+
+    static func += (left: inout Self, right: Self) {
+        left.anonymous += right.anonymous
+        left.swapped += right.swapped
     }
 }
 
@@ -95,18 +110,20 @@ extension DeadKernel {
         }
     }
 
-    /// How many anonymous pages the kernel counts; nil when it cannot be known: a task that was on a CPU may have been at changing it.
-    func expectedAnonymousPages(of mm: VirtualAddress, users: [TaskAddress]) throws(MemoryFault) -> Int? {
+    /// How many pages the kernel counts; nil when it cannot be known: a task that was on a CPU may have been at changing it.
+    func expectedPages(of mm: VirtualAddress, users: [TaskAddress]) throws(MemoryFault) -> PageCounts? {
         let fields = layout.memoryChecks
         guard let counts = fields.resident, let ofTask = fields.residentOfTask, let count = fields.users,
             Int(try reader.int32(count, of: mm)) == users.count
         else { return nil }
-        var total = try reader.signed(counts.element(MemoryChecksLayout.anonymousKind), of: mm)
-        for task in users {
-            if try cpuNumber(of: task) != nil { return nil }
-            total &+= try reader.signed(ofTask.element(MemoryChecksLayout.anonymousKind), of: task)
+        for task in users { if try cpuNumber(of: task) != nil { return nil } }
+        func total(_ kind: Int) throws(MemoryFault) -> Int {
+            var total = try reader.signed(counts.element(kind), of: mm)
+            for task in users { total &+= try reader.signed(ofTask.element(kind), of: task) }
+            return Int(clamping: total)
         }
-        return Int(clamping: total)
+        return PageCounts(
+            anonymous: try total(MemoryChecksLayout.anonymousKind), swapped: try total(MemoryChecksLayout.swappedKind))
     }
 
     /// A program goes on in code that is mapped.

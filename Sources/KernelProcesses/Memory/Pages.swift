@@ -25,13 +25,13 @@ public struct KernelPages: PageSupply {
             switch object {
             case .addressSpace(let id):
                 guard let space = spaces[id] else { throw PageSupplyError("no address space \(id)") }
-                var anonymous = 0
+                var counts = PageCounts()
                 for index in space.value.mappings.indices {
-                    anonymous += try forEachPage(ofArea: index, in: space, &collector, body)
+                    counts += try forEachPage(ofArea: index, in: space, &collector, body)
                 }
                 // What the kernel counts is more than what is there: entries of the page tables were lost.
-                if let promised = space.anonymousPages, promised != anonymous {
-                    throw PageSupplyError("\(anonymous) anonymous pages where the kernel counts \(promised)")
+                if let promised = space.pageCounts, promised != counts {
+                    throw PageSupplyError("\(counts) where the kernel counts \(promised)")
                 }
             case .sharedMemory(let id):
                 guard let mapping = sharedMappings[id] else { throw PageSupplyError("no shared memory \(id)") }
@@ -56,31 +56,52 @@ public struct KernelPages: PageSupply {
     ) throws(PageSupplyError) {
         var rest = frames[...]
         do {
-            while !rest.isEmpty {
-                // What the source lends is passed on and not kept.
-                unsafe try kernel.source.withFrames(rest.prefix(FrameBatch.limit)) { unsafe body($0) }
-                rest = rest.dropFirst(FrameBatch.limit)
+            while let first = rest.first {
+                let isSwapped = first.swapSlot != nil
+                let part = rest.prefix { ($0.swapSlot != nil) == isSwapped }.prefix(FrameBatch.limit)
+                if isSwapped {
+                    unsafe try lendSwapped(part, body)
+                } else {
+                    // What the source lends is passed on and not kept.
+                    unsafe try kernel.source.withFrames(part) { unsafe body($0) }
+                }
+                rest = rest.dropFirst(part.count)
             }
         } catch {
             throw PageSupplyError("cannot read page contents: \(error)")
         }
     }
 
+    /// Reads what was swapped out from the disks, and lends it.
+    private func lendSwapped(_ frames: ArraySlice<FrameNumber>, _ body: ([UnsafeRawBufferPointer]) -> Void) throws {
+        var contents = [UInt8](repeating: 0, count: frames.count * FrameNumber.size)
+        var failure: (any Error)?
+        unsafe contents.withUnsafeMutableBytes { buffer in
+            do {
+                // The buffer has a page for each frame.
+                unsafe try kernel.read(frames.compactMap(\.swapSlot), into: buffer)
+                unsafe body([UnsafeRawBufferPointer(buffer)])
+            } catch let error {
+                failure = error
+            }
+        }
+        if let failure { throw failure }
+    }
+
     /// The pages of one area that are its own: for a file, only those that were copied on write.
-    /// - Returns: how many anonymous pages there are.
     @discardableResult
     func forEachPage(
         ofArea area: Int, in space: ReadAddressSpace, _ collector: inout RunCollector, _ body: ([PageRun]) -> Bool
-    ) throws -> Int {
+    ) throws -> PageCounts {
         let mapping = space.value.mappings[area]
         let facts = space.facts[area]
-        var anonymous = 0
+        var counts = PageCounts()
         switch mapping.kind {
         case .sharedFile, .sharedAnonymous, .systemVSharedMemory, .vvar, .kernelGate, .unsupported, .memfd(_, isPrivate: false):
-            return 0
+            return counts
         case .vdso:
             try forEachPage(ofVDSO: mapping, &collector, body)
-            return 0
+            return counts
         case .anonymous, .heap, .stack, .privateFile, .memfd(_, isPrivate: true):
             break
         }
@@ -94,19 +115,22 @@ public struct KernelPages: PageSupply {
                 throw PageSupplyError(
                     "page at \(address) was made untouchable (MADV_GUARD_INSTALL), which is not read of this kernel")
             }
-            guard let first = entry.frame else {
-                throw PageSupplyError("page at \(address) is not in memory (swapped out or in migration)")
+            if let slot = entry.swapEntry {
+                try collector.add(address, place(of: slot, size: entry.size, at: "page at \(address)"), body)
+                counts.swapped += 1
+                return
             }
+            guard let first = entry.frame else { return }
             guard try kernel.isAnonymous(first, at: address, start: mapping.start, facts) else { return }
             let pages = entry.size >> 12
             for index in 0..<pages {
                 let page = VirtualAddress(address.rawValue &+ index << 12)
                 guard page >= mapping.start, page < mapping.end else { continue }
-                anonymous += 1
+                counts.anonymous += 1
                 try collector.add(page, FrameNumber(first.rawValue &+ index), body)
             }
         }
-        return anonymous
+        return counts
     }
 
     /// The vDSO is code of the dead kernel, so all of it is saved, also what no page table maps yet: it is in the image that
@@ -126,21 +150,54 @@ public struct KernelPages: PageSupply {
         }
     }
 
-    /// The pages in a page cache; a value entry of tmpfs is a page that was swapped out.
+    /// The pages in a page cache; a value entry of tmpfs is a page that was swapped out, that of another file the shadow of one that was evicted.
     private func forEachPage(ofCache mapping: VirtualAddress, _ collector: inout RunCollector, _ body: ([PageRun]) -> Bool)
         throws
     {
         var entries: [XArrayEntry] = []
         let array = mapping + kernel.layout.pages.addressSpacePages.offset
+        let isMemoryFile = try kernel.isMemoryFile(mapping)
         let fault = kernel.reader.forEach(inXArray: array, layout: kernel.layout.xarray, limit: 1 << 24) { entries.append($0) }
         if let fault { throw PageSupplyError("page cache is unreadable: \(fault)") }
         for entry in entries {
-            if entry.isValue { throw PageSupplyError("page \(entry.index) of shared memory is swapped out") }
+            if entry.isValue {
+                guard isMemoryFile else { throw PageSupplyError("page \(entry.index) of a removed file is on the disk only") }
+                try addSwapped(entry, &collector, body)
+                continue
+            }
             let frame = try kernel.frame(ofPage: entry.pointer)
             for index in 0..<(try kernel.pageCount(ofPage: entry.pointer)) {
                 try collector.add(
                     VirtualAddress((entry.index &+ index) << 12), FrameNumber(frame.rawValue &+ index), body)
             }
+        }
+    }
+}
+
+extension KernelPages {
+    /// An entry of tmpfs (`radix_to_swp_entry`, include/linux/swapops.h), which can stand for several slots that follow each other.
+    private func addSwapped(_ entry: XArrayEntry, _ collector: inout RunCollector, _ body: ([PageRun]) -> Bool) throws {
+        let first = SwapEntry(value: entry.value >> 1)
+        // The largest folio of tmpfs has 512 pages, and the order of a folio is what an entry stands for.
+        guard entry.count <= 512 else {
+            throw PageSupplyError("page \(entry.index) of shared memory with \(entry.count) slots")
+        }
+        for index in 0..<entry.count {
+            let slot = SwapEntry(type: first.type, offset: first.offset &+ index)
+            let page = entry.index &+ index
+            try collector.add(
+                VirtualAddress(page << 12), place(of: slot, size: 4096, at: "page \(page) of shared memory"), body)
+        }
+    }
+
+    private func place(of slot: SwapEntry, size: UInt64, at page: String) throws -> FrameNumber {
+        guard size == FrameNumber.size, kernel.hasSwapArea(slot.type) else {
+            throw PageSupplyError("\(page) is neither in memory nor in a swap area: it is in migration, or broken")
+        }
+        do {
+            return try kernel.place(of: slot)
+        } catch {
+            throw PageSupplyError("\(page) is swapped out, and cannot be had: \(error)")
         }
     }
 }

@@ -14,6 +14,7 @@ actor QEMUMachine: LabMachine {
     private let memoryMebibytes: Int
     private var qemu: QEMUProcess?
     private var boots = 0
+    private var usesSwap = false
     private var crashedAt = ContinuousClock.now
     private var crashDate = Date()
 
@@ -40,6 +41,8 @@ actor QEMUMachine: LabMachine {
 
     func crash(_ trigger: Trigger) async throws {
         guard let qemu else { throw LabFailure("cannot crash main: it does not run") }
+        usesSwap =
+            try await main.run("cat /proc/swaps", timeout: .seconds(30)).output.split(whereSeparator: \.isNewline).count > 1
         let started = ContinuousClock.now
         let strike = Task { [main] in try await CrashScript.run(trigger, in: main) }
         defer { strike.cancel() }
@@ -88,8 +91,14 @@ actor QEMUMachine: LabMachine {
         let tree = "\(directory)/recovery"
         let log = "\(directory)/salvage.log"
         try FileManager.default.createDirectory(atPath: tree, withIntermediateDirectories: true)
-        let result = try await Tool.run(
-            programs.xenpr, ["salvage", dump, "--registers", dump + ".registers", "--to", tree], timeout: .seconds(180))
+        var arguments = ["salvage", dump, "--registers", dump + ".registers", "--to", tree]
+        if usesSwap {
+            // What main has swapped out is on its disk.
+            let raw = "\(directory)/main.raw"
+            try await Tool.require("qemu-img", ["convert", "-O", "raw", disk, raw])
+            arguments += ["--disk", "vda=\(raw)"]
+        }
+        let result = try await Tool.run(programs.xenpr, arguments, timeout: .seconds(180))
         try (result.output + result.errors).write(toFile: log, atomically: false, encoding: .utf8)
         // 2 means that some groups could not be saved: the others come back, and the cases of these fail by themselves.
         guard result.status == 0 || result.status == 2 else {
