@@ -111,6 +111,7 @@ struct FileAssessor: Sendable {
     private func assess(_ node: FileNode) -> FileAssessment {
         switch node.type {
         case .regular, .directory: .full
+        case .symbolicLink: node.isDeleted ? .refused("symbolic link \(node.path), which was removed") : .full
         case .characterDevice(1, let minor) where [3, 5, 7, 8, 9].contains(minor): .full
         case .characterDevice(let major, _) where [4, 5, 136, 204, 229].contains(major) || (137...143).contains(major):
             .degraded("terminal \(node.path) is gone; its descriptors lead to /dev/null", .null)

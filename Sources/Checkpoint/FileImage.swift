@@ -50,7 +50,7 @@ enum FileImage {
                 file.data(6, node.path.bytes)
                 if let mount = node.mountID { file.zigzag(7, mount) }
                 if node.type == .regular, checksSize, !node.isDeleted { file.unsigned(8, node.sizeBytes) }
-                if node.mode != 0, node.type == .regular || node.type == .directory, !node.isDeleted {
+                if node.mode != 0, [.regular, .directory, .symbolicLink].contains(node.type), !node.isDeleted {
                     file.unsigned(10, node.mode)
                 }
             })

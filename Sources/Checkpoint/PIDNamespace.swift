@@ -83,14 +83,22 @@ struct PIDNamespace: Sendable {
             )
         }
         let named = group.openFiles.values.compactMap { file in
-            if case .path(let node) = file.kind { node.path } else { nil }
+            if case .path(let node) = file.kind { node } else { nil }
         }
-        let directories = group.filesystemContexts.values.flatMap { [$0.workingDirectory.path, $0.root.path] }
-        for path in Set(named + directories).sorted(by: { $0.description < $1.description }) where Self.namesProcess(path) {
+        let directories = group.filesystemContexts.values.flatMap { [$0.workingDirectory, $0.root] }
+        let guests = (named + directories).filter { !isOfOwnMount($0) }.map(\.path)
+        for path in Set(guests).sorted(by: { $0.description < $1.description }) where Self.namesProcess(path) {
             let reason = "\(path) is open, which names a process by its id in the guest's pid namespace"
             found.append(Obstacle(.refused, pid: nil, reason: reason))
         }
         return found
+    }
+
+    /// Whether it was reached through a mount that only the group has: a /proc there has the ids of the namespace.
+    private func isOfOwnMount(_ node: FileNode) -> Bool {
+        guard let id = node.mountID else { return false }
+        let mount = group.mountNamespaces.values.lazy.flatMap(\.mounts).first { $0.id == id }
+        return mount.map { $0.guestPath == nil } ?? false
     }
 
     /// Whether it is a path below /proc/N.

@@ -42,6 +42,8 @@ public struct FileNode: Sendable, Hashable {
         case regular
         case directory
         case characterDevice(major: UInt32, minor: UInt32)
+        /// The link itself, opened with O_PATH and O_NOFOLLOW.
+        case symbolicLink
         case other
     }
 

@@ -6,7 +6,8 @@ struct Lab: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "xenpr-lab", abstract: "Boots guests, crashes them, has them recovered, and checks what came back.",
         subcommands: [
-            Run.self, Build.self, Faults.self, Zdtm.self, Bench.self, Scale.self, Measure.self, Table.self, Support.self,
+            Run.self, Build.self, Faults.self, Zdtm.self, ZdtmTable.self, Bench.self, Scale.self, Measure.self, Table.self,
+            Support.self,
         ])
 }
 

@@ -114,6 +114,19 @@ import Testing
         #expect(try ProtobufFields(parsing: #require(log.data(3))).number(7) == 40)
     }
 
+    /// In the namespace's own /proc processes have the numbers that they get again; in the guest's, bound into it, they have others.
+    @Test func filesOfProcessesComeBackInTheirOwnProc() {
+        func verdict(mount: Int32) -> Verdict {
+            reasons { sample in
+                var node = FileNode(path: "/proc/2/maps", type: .regular, mode: 0o100444)
+                node.mountID = mount
+                sample.group.openFiles[FileID(rawValue: 3)]?.kind = .path(node)
+            }.0
+        }
+        #expect(verdict(mount: 21) == .full)
+        #expect(verdict(mount: 23) == .refused)
+    }
+
     @Test func tmpfsIsAStoredArchive() throws {
         var sample = sample()
         let scratch = ScratchDirectory()

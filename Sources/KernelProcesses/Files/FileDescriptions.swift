@@ -9,6 +9,7 @@ extension OpenFile {
             case .regular: node.isDeleted ? "deleted" : "regular"
             case .directory: "directory"
             case .characterDevice: "device"
+            case .symbolicLink: "symbolic link"
             case .other: "other"
             }
         case .pipe: "pipe"

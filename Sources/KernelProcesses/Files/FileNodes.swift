@@ -55,6 +55,7 @@ extension FileReader {
             case 0o100000: .regular
             case 0o040000: .directory
             case 0o020000: .characterDevice(major: UInt32(truncatingIfNeeded: number >> 20), minor: UInt32(number & 0xfffff))
+            case 0o120000: .symbolicLink
             default: .other
             }
         let filesystem = try filesystem(ofInode: inode)

@@ -91,7 +91,7 @@ extension FileReader {
         let node = try node(ofPathAt: path)
         inodes[id] = inode
         switch node.type {
-        case .regular, .directory: return .path(node)
+        case .regular, .directory, .symbolicLink: return .path(node)
         case .characterDevice(let major, let minor):
             if Self.isRestorableDevice(major: major, minor: minor) { return .path(node) }
             return .unsupported("character device \(major):\(minor) (\(node.path))")
@@ -105,7 +105,6 @@ extension FileReader {
     private static func typeName(ofMode mode: UInt32) -> String {
         switch mode & 0o170000 {
         case 0o060000: "block device"
-        case 0o120000: "symbolic link"
         case 0o140000: "socket inode"
         case 0o010000: "named pipe"
         default: "object of mode 0\(String(mode, radix: 8))"

@@ -4,10 +4,14 @@ import Foundation
 struct Zdtm: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Runs the test programs of CRIU (test/zdtm/static of its repository, built) through a crash and a recovery.",
-        discussion: "Only those that run in the host's own namespaces and are expected to pass.")
+        discussion: """
+            Those that run in the host's own namespaces and are expected to pass (--flavor h), or those that only run in namespaces of their own (--flavor ns).
+            """)
 
     @Option(help: "Where main runs: as a domain of a real Xen, or in QEMU alone.")
     var on = MachineKind.qemu
+    @Option(help: "In whose namespaces they run: the host's (h) or their own (ns).")
+    var flavor = ZdtmFlavor.h
     @Option(help: "How many programs share one crash.")
     var atOnce = 60
     @Option(help: "A file that gets the results as JSON.")
@@ -32,11 +36,11 @@ struct Zdtm: AsyncParsableCommand {
         if let unknown = only.first(where: { name in !known.contains { $0.name == name } }) {
             throw ValidationError("\(directory) has no program \(unknown), or its makefile does not start it")
         }
-        let programs = known.filter { only.isEmpty ? $0.runsOnHost : only.contains($0.name) }
+        let programs = known.filter { only.isEmpty ? $0.runs(in: flavor) : only.contains($0.name) }
         let setting = try await LabSetting.enter(
             on: on, packages: try await libraries(of: programs, in: directory), salvager: .minor)
         defer { setting.leave(keep: keep) }
-        var results = ZdtmReport(on: on.rawValue)
+        var results = ZdtmReport(on: on.rawValue, flavor: flavor.rawValue)
         for (number, start) in stride(from: 0, to: programs.count, by: atOnce).enumerated() {
             let batch = programs[start..<min(start + atOnce, programs.count)]
             setting.progress("programs \(start + 1) to \(start + batch.count) of \(programs.count)")
@@ -54,7 +58,7 @@ struct Zdtm: AsyncParsableCommand {
     {
         var runners: [CaseRunner] = []
         for program in programs {
-            let definition = try await ZdtmCase.write(program, from: source, to: "\(part)/programs")
+            let definition = try await ZdtmCase.write(program, from: source, to: "\(part)/programs", flavor: flavor)
             runners.append(CaseRunner(definition, directory: part))
         }
         let machine: any LabMachine =
@@ -75,44 +79,9 @@ struct Zdtm: AsyncParsableCommand {
                 return words.count > 2 && words[1] == "=>" ? String(words[0]) : nil
             })
         let owners = try await Tool.require("dpkg-query", ["-S"] + names.sorted().map { "*/\($0)" })
-        return Set(owners.split(whereSeparator: \.isNewline).compactMap { $0.split(separator: ":").first.map(String.init) })
-    }
-}
-
-/// What became of the programs (schema xenpr.zdtm/1).
-struct ZdtmReport: Encodable, Sendable {
-    struct Program: Encodable, Sendable {
-        let name: String
-        /// passed, failed, or unstarted: the kernel or the system lacks what it tests.
-        var result: String
-        var verdict: String?
-        var message: String
-    }
-
-    let schema = "xenpr.zdtm/1"
-    var on: String
-    var programs: [Program] = []
-
-    var passed: Int { programs.filter { $0.result == "passed" }.count }
-    var failed: Int { programs.filter { $0.result == "failed" }.count }
-
-    init(on: String) { self.on = on }
-
-    mutating func add(_ report: LabReport) {
-        programs += report.cases.map {
-            Program(
-                name: $0.name, result: $0.hasStarted ? $0.result.rawValue : "unstarted", verdict: $0.verdict,
-                message: $0.message)
-        }
-    }
-
-    var text: String {
-        let lines = programs.filter { $0.result != "passed" }.map { "\($0.result)  \($0.name): \($0.message)" }
-        let unstarted = programs.count - passed - failed
-        return
-            (lines + [
-                "\(passed) of \(passed + failed) programs that start passed after a panic; \(unstarted) do not start here"
-            ])
-            .joined(separator: "\n")
+        // What programs of the ns flavor call to set their networks up.
+        let tools: Set<String> = flavor == .ns ? ["iproute2", "nftables"] : []
+        return tools.union(
+            owners.split(whereSeparator: \.isNewline).compactMap { $0.split(separator: ":").first.map(String.init) })
     }
 }

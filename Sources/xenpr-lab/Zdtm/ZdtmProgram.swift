@@ -1,4 +1,10 @@
+import ArgumentParser
 import Foundation
+
+/// In which namespaces zdtm.py runs a program: the host's, or pid, mount, network, ipc, uts and time namespaces of its own.
+enum ZdtmFlavor: String, ExpressibleByArgument, CaseIterable, Sendable {
+    case h, ns
+}
 
 /// A program of CRIU's own test suite (test/zdtm/static of its repository): it sets up one feature of the kernel, waits for SIGTERM, and then says
 /// PASS or FAIL in its outfile.
@@ -9,6 +15,8 @@ struct ZdtmProgram: Sendable {
     /// What `NAME.desc` says, of which zdtm.py makes: where it can run (h: the host's own namespaces), and how.
     let flavors: Set<String>
     let flags: Set<String>
+    /// Programs that it runs, each with others that serve as well (`/sbin/ip|/bin/ip`).
+    let dependencies: [String]
 
     /// The programs that have been built in a directory, and that its makefile knows how to start, in the order of their names.
     static func all(in directory: String) async throws -> [ZdtmProgram] {
@@ -20,12 +28,18 @@ struct ZdtmProgram: Sendable {
             let description = (try? String(contentsOfFile: "\(directory)/\(name).desc", encoding: .utf8)) ?? ""
             return ZdtmProgram(
                 name: name, command: command, flavors: try words("flavor", of: description) ?? ["h", "ns", "uns"],
-                flags: try words("flags", of: description) ?? [])
+                flags: try words("flags", of: description) ?? [], dependencies: try list("deps", of: description))
         }
     }
 
-    /// Whether zdtm.py would run it in the host's own namespaces and expect it to pass.
-    var runsOnHost: Bool { flavors.contains("h") && flags.isDisjoint(with: ["noauto", "crfail"]) }
+    /// Whether zdtm.py would run it in this flavor and expect it to pass; those that also run on the host are run there only.
+    func runs(in flavor: ZdtmFlavor) -> Bool {
+        guard flags.isDisjoint(with: ["noauto", "crfail"]) else { return false }
+        return switch flavor {
+        case .h: flavors.contains("h")
+        case .ns: flavors.contains("ns") && !flavors.contains("h")
+        }
+    }
 
     /// Executable files that have a source file beside them.
     private static func built(in directory: String) throws -> [String] {
@@ -57,6 +71,14 @@ struct ZdtmProgram: Sendable {
                 "the makefile of \(directory) starts none of its programs: \(result.lastLine ?? "it printed nothing")")
         }
         return commands
+    }
+
+    /// The strings of `'key': ['a', 'b']`.
+    private static func list(_ key: String, of description: String) throws -> [String] {
+        let pattern = try Regex("'\(key)'\\s*:\\s*\\[([^\\]]*)\\]", as: (Substring, Substring).self)
+        guard let match = description.firstMatch(of: pattern) else { return [] }
+        return match.output.1.split(separator: ",").map { $0.trimmingCharacters(in: CharacterSet(charactersIn: " '\n\t")) }
+            .filter { !$0.isEmpty }
     }
 
     /// The words of `'key': 'word word'` in a description, which is a dictionary of Python's.

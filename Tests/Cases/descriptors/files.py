@@ -33,6 +33,15 @@ def path_only():
     expect("the file", os.path.samestat(os.fstat(fd), os.stat("path-only")), True)
 
 
+@item("a symbolic link, opened itself")
+def symbolic_link():
+    os.symlink("path-only", "link")
+    os.sync()
+    fd = os.open("link", os.O_PATH | os.O_NOFOLLOW)
+    yield
+    expect("where it leads", os.readlink("", dir_fd=fd), "path-only")
+
+
 @item("a description's owner and signal")
 def owner():
     reader, _ = os.pipe()
