@@ -18,6 +18,9 @@
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
 #endif
+#ifndef SYS_pidfd_getfd
+#define SYS_pidfd_getfd 438
+#endif
 #ifndef SYS_close_range
 #define SYS_close_range 436
 #endif
@@ -97,6 +100,20 @@ int xpr_read_signalfd(int fd) {
 }
 
 int xpr_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+
+int xpr_take_descriptor(pid_t process, int descriptor) {
+    int pidfd = xpr_pidfd_open(process);
+    if (pidfd < 0) return -1;
+    int copy = (int)syscall(SYS_pidfd_getfd, pidfd, descriptor, 0);
+    int reason = errno;
+    close(pidfd);
+    errno = reason;
+    return copy;
+}
+
+int xpr_set_socket_option(int socket, int level, int number, int value) {
+    return setsockopt(socket, level, number, &value, sizeof value);
+}
 
 int xpr_open_beneath(int directory, const char *path, uint64_t flags, uint64_t mode) {
     struct open_how how;

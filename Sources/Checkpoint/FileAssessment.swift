@@ -225,9 +225,7 @@ struct FileAssessor: Sendable {
         if socket.sourceAddress.count != (socket.family == 10 ? 16 : 4) {
             return .refused("a \(transport) socket that could not be read")
         }
-        if connection(of: socket) != nil {
-            return socket.lostOptions.isEmpty ? .full : .degraded("a TCP connection: " + socket.lostOptionsInWords)
-        }
+        if connection(of: socket) != nil { return .full }
         if let losses = socket.losses { return .degraded("a \(transport) socket: " + losses) }
         switch socket.state {
         case .closed: return socket.queuedItems > 0 ? .degraded("\(socket.queuedItems) received datagrams are lost") : .full
@@ -254,8 +252,6 @@ struct FileAssessor: Sendable {
 }
 
 extension InetSocket {
-    fileprivate var lostOptionsInWords: String { lostOptions.joined(separator: ", ") + " is not set again" }
-
     /// What CRIU does not save of a socket, in words.
     fileprivate var losses: String? {
         var losses: [String] = []
@@ -267,7 +263,6 @@ extension InetSocket {
         if type == 3, raw == nil { losses.append("its options could not be read") }
         if options.pendingError != 0 { losses.append("error \(options.pendingError) is no longer reported") }
         if options.locksFilter { losses.append("its filter is no longer locked") }
-        if !lostOptions.isEmpty { losses.append(lostOptionsInWords) }
         if losses.isEmpty { return nil }
         if queuedItems > 0 { losses.append("\(queuedItems) received packets are lost") }
         return losses.joined(separator: ", ")

@@ -23,7 +23,7 @@ public enum FileCatchUpWriter {
             }
             var record = RecoveryManifest.FileCatchUp(
                 path: path, inode: entry.inode, size: entry.sizeBytes, mode: entry.mode, uid: entry.uid, gid: entry.gid,
-                content: nil, extents: [], isHeld: entry.isHeld, links: entry.links)
+                content: nil, extents: [], isHeld: entry.isHeld, links: entry.links, isWhole: entry.isWhole)
             do throws(CheckpointError) {
                 guard entry.sizeBytes <= UInt64(Int64.max) else { throw .model("its size \(entry.sizeBytes) is not a size") }
                 if !entry.runs.isEmpty {

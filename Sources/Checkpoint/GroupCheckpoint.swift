@@ -68,11 +68,12 @@ public enum GroupCheckpoint {
         record.hasPIDNamespace = plan.namespaces.pidNumber != nil
         record.disablesHugePages = plan.hugePages.areDisabled
         record.hasCgroupNamespace = plan.namespaces.hasCgroupNamespace
-        record.mountRoot = plan.namespaces.mounts?.namespace.root?.guestPath?.description
-        record.mountRootFlags = plan.namespaces.mounts?.rootFlags
+        record.mountRoot = plan.namespaces.mounts?.root.plan.namespace.root?.guestPath?.description
+        record.mountRootFlags = plan.namespaces.mounts?.root.plan.rootFlags
         record.mounts = (plan.namespaces.mounts?.external ?? []).map {
             RecoveryManifest.Mount(key: $0.key, path: $0.path.description)
         }
+        record.sockets = plan.socketOptions.sockets
         record.pseudoTerminals = plan.files.terminals?.numbersNeeded ?? []
         record.connections = (record.hasPIDNamespace || plan.namespaces.network != nil ? [] : plan.files.connections).map {
             RecoveryManifest.Connection(source: $0.socket.sourcePort, destination: $0.socket.destinationPort)

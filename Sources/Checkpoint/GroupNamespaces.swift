@@ -7,7 +7,7 @@ import ProcessModel
 struct GroupNamespaces: Sendable {
     /// A kind that CRIU knows one of for a whole tree.
     enum Shared: String, Sendable, CaseIterable {
-        case uts, ipc, time, network, mount, cgroup
+        case uts, ipc, time, network, cgroup
 
         func number(in namespaces: Namespaces) -> UInt32 {
             switch self {
@@ -15,7 +15,6 @@ struct GroupNamespaces: Sendable {
             case .ipc: namespaces.ipc
             case .time: namespaces.time
             case .network: namespaces.network
-            case .mount: namespaces.mount
             case .cgroup: namespaces.cgroup
             }
         }
@@ -25,15 +24,13 @@ struct GroupNamespaces: Sendable {
     private(set) var ipc: IPCNamespace?
     private(set) var time: TimeNamespace?
     private(set) var network: NetworkNamespace?
-    private(set) var mounts: MountPlan?
+    private(set) var mounts: GroupMounts?
     /// The agent starts CRIU in a new cgroup namespace, whose root is the group's cgroup.
     private(set) var hasCgroupNamespace = false
     /// Inode number of the group's own pid namespace.
     let pidNumber: UInt32?
     /// Inode number of the group's own IPC namespace.
     private(set) var ipcNumber: UInt32?
-    /// Inode number of the group's own mount namespace.
-    private(set) var mountNumber: UInt32?
     private(set) var obstacles: [Obstacle] = []
 
     init(_ pids: PIDNamespace, root: DeadProcess?) {
@@ -64,18 +61,29 @@ struct GroupNamespaces: Sendable {
             network = group.networkNamespaces[number]
             if network == nil { refuse(members, "its network namespace could not be read") }
         }
-        if let number = shared(.mount, members, group.initNamespaces) { addMounts(number, of: members, in: group) }
+        addMounts(of: members, in: group)
         if let number = shared(.cgroup, members, group.initNamespaces) { addCgroups(number, of: members, in: group) }
     }
 
     /// The keeper's executable is not in another namespace, so it has to be left behind.
-    private mutating func addMounts(_ number: UInt32, of members: [DeadProcess], in group: ProtectedGroup) {
-        mountNumber = number
-        guard pidNumber != nil else {
-            refuse(members, "it is in a mount namespace of its own, which comes back only with a pid namespace of its own")
+    private mutating func addMounts(of members: [DeadProcess], in group: ProtectedGroup) {
+        let host = group.initNamespaces.mount
+        let apart = members.filter { ![0, host].contains($0.namespaces.mount) }
+        guard host != 0, !apart.isEmpty else { return }
+        guard pidNumber != nil, let root = members.first(where: { $0.pid == 1 })?.namespaces.mount else {
+            refuse(apart, "it is in a mount namespace of its own, which comes back only with a pid namespace of its own")
             return
         }
-        guard let namespace = group.mountNamespaces[number] else {
+        let numbers = Set(members.map(\.namespaces.mount)).subtracting([0])
+        guard !numbers.contains(host) else {
+            refuse(apart, "it is in a mount namespace that not all of its group are in")
+            return
+        }
+        // The others are built out of the root's.
+        let namespaces = ([root] + numbers.subtracting([root]).sorted()).compactMap { number in
+            group.mountNamespaces[number].map { (number: number, namespace: $0) }
+        }
+        guard namespaces.count == numbers.count else {
             refuse(members, "its mount namespace could not be read")
             return
         }
@@ -83,9 +91,8 @@ struct GroupNamespaces: Sendable {
         let sockets = group.openFiles.values.compactMap { file in
             if case .unixSocket(let socket) = file.kind { socket.address?.name } else { nil }
         }
-        let plan = MountPlan(namespace, cgroup: cgroups.first, sockets: Set(sockets))
-        obstacles += plan.obstacles
-        mounts = plan
+        mounts = GroupMounts(namespaces, cgroup: cgroups.first, sockets: Set(sockets))
+        obstacles += mounts?.obstacles ?? []
     }
 
     private mutating func addCgroups(_ number: UInt32, of members: [DeadProcess], in group: ProtectedGroup) {

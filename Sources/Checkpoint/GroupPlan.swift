@@ -7,6 +7,7 @@ struct GroupPlan: Sendable {
     let tree: ProcessTree
     let namespaces: GroupNamespaces
     let hugePages: HugePages
+    let socketOptions: LateSocketOptions
     let processes: [ProcessPlan]
     private(set) var files: FileTable
     /// Of the group as a whole.
@@ -31,10 +32,13 @@ struct GroupPlan: Sendable {
             if let executable = space.executable { files.addMapped(executable) }
             for mapping in space.mappings { if let file = mapping.kind.file { files.addMapped(file) } }
         }
+        let socketOptions = LateSocketOptions(group, files: files)
+        self.socketOptions = socketOptions
         let found =
             group.obstacles + tree.obstacles + namespaces.obstacles + foreignSegments + hugePages.obstacles
+            + socketOptions.obstacles
             + pids.obstacles(connections: files.connections.count)
-            + MountedFiles.obstacles(of: group, files: files, in: namespaces.mounts?.namespace)
+            + MountedFiles.obstacles(of: group, files: files, in: namespaces.mounts)
             + (namespaces.network.map { NetworkAssessment.obstacles(of: $0, connections: files.connections.count) } ?? [])
         let connections = Set(files.connections.map(\.file))
         let calls = CallsOnStreams(connections: connections)

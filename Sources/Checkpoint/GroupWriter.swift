@@ -225,7 +225,7 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         }
         if let network = plan.namespaces.network {
             try write(.networkNamespace, "netns-\(KernelObjectIDs.ownNetwork)", [ProtobufMessage()])
-            let devices = network.devices.map(NetworkAssessment.message)
+            let devices = network.devices.filter(\.isLoopback).map(NetworkAssessment.message)
             try write(.networkDevices, "netdev-\(KernelObjectIDs.ownNetwork)", devices)
         }
         guard let ipc = plan.namespaces.ipc else { return }
@@ -253,9 +253,9 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
     /// `mountpoints-N`, and `tmpfs-dev-N.tar.gz`, N being the number of its device.
     private mutating func writeMounts(pages supply: inout Supply) throws(CheckpointError) {
         guard let mounts = plan.namespaces.mounts else { return }
-        try write(.mounts, "mountpoints-\(KernelObjectIDs.ownMounts)", mounts.messages)
-        for device in mounts.memoryDevices {
-            guard let contents = mounts.namespace.memoryFilesystems[device] else { throw .model("a tmpfs has no contents") }
+        for member in mounts.members { try write(.mounts, "mountpoints-\(member.id)", member.plan.messages) }
+        for (device, contents) in mounts.memory {
+            guard let contents else { throw .model("a tmpfs has no contents") }
             var archive = try StoredGzip(creating: "tmpfs-dev-\(device).tar.gz.img", in: directory)
             try MemoryArchive.write(contents, device: device, to: &archive, pages: &supply)
             bytes &+= try archive.finish()

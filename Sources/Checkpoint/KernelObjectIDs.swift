@@ -11,7 +11,8 @@ enum KernelObjectIDs {
     static let ownNetwork: UInt32 = 12
     static let ownIPC: UInt32 = 13
     static let ownUTS: UInt32 = 14
-    static let ownMounts: UInt32 = 15
+    /// Of the group's root for 0, of those within it for the others.
+    static func ownMounts(_ index: Int) -> UInt32 { 15 + UInt32(clamping: index) }
     /// Above what a reader numbers.
     private static let outside: UInt32 = 0x7fff_0000
 
@@ -21,7 +22,7 @@ enum KernelObjectIDs {
         if own.network != nil { namespaces[1] = ownNetwork }
         if own.ipc != nil { namespaces[2] = ownIPC }
         if own.uts != nil { namespaces[3] = ownUTS }
-        if own.mounts != nil { namespaces[4] = ownMounts }
+        if let mounts = own.mounts { namespaces[4] = mounts.id(of: process) }
         return message(
             namespaces,
             memory: process.addressSpace?.rawValue ?? outside, files: process.descriptorTable?.rawValue ?? outside,

@@ -35,12 +35,22 @@ struct MountPlan: Sendable {
     /// The cgroup that is the root of the group's own cgroup namespace; nil: it has none.
     private let cgroup: KernelString?
 
-    /// - Parameter sockets: names that unix sockets of the group are bound to.
-    init(_ namespace: MountNamespace, cgroup: KernelString? = nil, sockets: Set<KernelString> = []) {
+    /// The mounts of all namespaces of the group.
+    private let all: [Mount]
+
+    /// - Parameters:
+    ///   - namespaces: all that the group has, that of its root first.
+    ///   - isRoot: whether it is that of the root.
+    ///   - sockets: names that unix sockets of the group are bound to.
+    init(
+        _ namespace: MountNamespace, in namespaces: [MountNamespace], isRoot: Bool, cgroup: KernelString? = nil,
+        sockets: Set<KernelString> = []
+    ) {
         self.namespace = namespace
         self.cgroup = cgroup
+        all = namespaces.flatMap(\.mounts)
         for (index, mount) in namespace.mounts.enumerated() {
-            treatments.append(index == 0 ? root(mount) : treatment(of: mount))
+            treatments.append(index > 0 ? treatment(of: mount) : isRoot ? root(mount) : innerRoot(mount, in: namespaces.first))
         }
         if namespace.mounts.isEmpty { refuse("its mount namespace could not be read") }
         assessPropagation()
@@ -55,6 +65,19 @@ struct MountPlan: Sendable {
             refuse("the root of its mount namespace is \(Self.words(mount.typeName)) that nobody mounts again")
         }
         return .root
+    }
+
+    /// The root of a namespace that was made within the group: a place that the root's namespace shows too, from which CRIU binds it.
+    private mutating func innerRoot(_ mount: Mount, in outer: MountNamespace?) -> Treatment {
+        let isKnown = (outer?.mounts ?? []).contains { known in
+            known.device == mount.device
+                && (known.root == mount.root || known.root.bytes == [UInt8(ascii: "/")]
+                    || mount.root.bytes.starts(with: known.root.bytes + [UInt8(ascii: "/")]))
+        }
+        if !isKnown || mount.isDeleted {
+            refuse("the root of a mount namespace within it is \(Self.words(mount.typeName)) that its own does not show")
+        }
+        return .bind
     }
 
     private mutating func treatment(of mount: Mount) -> Treatment {
@@ -81,7 +104,7 @@ struct MountPlan: Sendable {
             return .new
         }
         if mount.root.bytes == [UInt8(ascii: "/")] { return .new }
-        if !namespace.mounts.contains(where: { $0.device == mount.device && $0.root.bytes == [UInt8(ascii: "/")] }) {
+        if !all.contains(where: { $0.device == mount.device && $0.root.bytes == [UInt8(ascii: "/")] }) {
             refuse("\(words) shows a part of \(Self.words(mount.typeName)) that is mounted nowhere")
         }
         return .bind
@@ -107,7 +130,7 @@ struct MountPlan: Sendable {
     private func hasMaster(_ mount: Mount) -> Bool {
         guard mount.masterGroup != 0 else { return false }
         return mount.guestGroup == mount.masterGroup
-            || namespace.mounts.contains { $0.sharedGroup == mount.masterGroup }
+            || all.contains { $0.sharedGroup == mount.masterGroup }
     }
 
     private mutating func assessPropagation() {

@@ -2,9 +2,9 @@ import ProcessModel
 
 /// Whether what the processes of a group have open can be reached through the mounts that the group comes back with.
 enum MountedFiles {
-    /// - Parameter mounts: those of its own mount namespace; nil: it is in the guest's.
-    static func obstacles(of group: ProtectedGroup, files: FileTable, in mounts: MountNamespace?) -> [Obstacle] {
-        let known = mounts.map { Set($0.mounts.map(\.id)) } ?? []
+    /// - Parameter mounts: those of its own mount namespaces; nil: it is in the guest's.
+    static func obstacles(of group: ProtectedGroup, files: FileTable, in mounts: GroupMounts?) -> [Obstacle] {
+        let known = mounts?.mountIDs ?? []
         var found: [Obstacle] = []
         func refuse(_ reason: String) { found.append(Obstacle(.refused, pid: nil, reason: reason)) }
         var used = files.held.files

@@ -38,9 +38,15 @@ enum NamespaceImage {
             entry.flag(9, namespace.removesUnusedSegments)
             let limits = namespace.posixQueueLimits
             for index in 0..<3 { entry.unsigned(UInt32(10 + index), index < limits.count ? limits[index] : 0) }
-            guard limits.count == 5 else { return }
-            entry.unsigned(13, limits[3])
-            entry.unsigned(14, limits[4])
+            if limits.count == 5 {
+                entry.unsigned(13, limits[3])
+                entry.unsigned(14, limits[4])
+            }
+            // msg_next_id comes before sem_next_id in the image.
+            for (field, kind) in [(15, 1), (16, 0), (17, 2)]
+            where kind < namespace.nextIDs.count && namespace.nextIDs[kind] != -1 {
+                entry.unsigned(UInt32(field), UInt32(bitPattern: namespace.nextIDs[kind]))
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 import ProcessModel
 
-/// What of a network namespace comes back: its loopback device, which every new one has.
+/// What of a network namespace comes back: the devices that every new one has.
 enum NetworkAssessment {
     /// IFF_UP
     private static let isUp: UInt32 = 1
@@ -13,7 +13,7 @@ enum NetworkAssessment {
     static func obstacles(of namespace: NetworkNamespace, connections: Int) -> [Obstacle] {
         var found: [Obstacle] = []
         func add(_ verdict: Obstacle.Severity, _ reason: String) { found.append(Obstacle(verdict, pid: nil, reason: reason)) }
-        let others = namespace.devices.filter { !$0.isLoopback }
+        let others = namespace.devices.filter { !comesBack($0) }
         if !others.isEmpty {
             let names = others.map { "\($0.name)" }.joined(separator: ", ")
             add(.refused, "its network namespace has devices that cannot be made again: \(names)")
@@ -34,6 +34,16 @@ enum NetworkAssessment {
                 "\(connections) ends of TCP connections are cut: they cannot be locked in a network namespace of their own")
         }
         return found
+    }
+
+    /// Those that nobody has switched on of the tunnels that their modules put into each namespace by themselves
+    /// (net.core.fb_tunnels_only_for_init_net, Documentation/admin-guide/sysctl/net.rst).
+    private static let fallbackTunnels: Set<KernelString> = [
+        "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0",
+    ]
+
+    private static func comesBack(_ device: NetworkDevice) -> Bool {
+        device.isLoopback || fallbackTunnels.contains(device.name) && device.flags & isUp == 0
     }
 
     /// `net_device_entry` of images/netdev.proto; type 1 is LOOPBACK.

@@ -68,7 +68,6 @@ struct ProcessPlan: Sendable {
         let host = group.initNamespaces
         let spaces: [(String, UInt32, UInt32)] = [
             ("pid", own.pid, namespaces.pidNumber ?? host.pid),
-            ("mount", own.mount, namespaces.mountNumber ?? host.mount),
             ("user", own.user, host.user),
         ]
         for (name, ownID, hostID) in spaces where ownID != hostID && ownID != 0 && hostID != 0 {

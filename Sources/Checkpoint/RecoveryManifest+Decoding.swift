@@ -88,6 +88,7 @@ extension RecoveryManifest.Group {
                 threads: try node.list("threads") { (node) throws(ManifestError) in try RecoveryManifest.ThreadAttributes(node)
                 })
         }
+        sockets = try node.optionalList("sockets") { (node) throws(ManifestError) in try RecoveryManifest.Socket(node) }
         connections = try node.list("connections") { (node) throws(ManifestError) in
             RecoveryManifest.Connection(
                 source: try node.integer("source", in: 1...UInt16.max),
@@ -96,6 +97,19 @@ extension RecoveryManifest.Group {
         guard images == nil || rootPID >= (hasPIDNamespace ? 1 : 2) else {
             throw ManifestError(place: node.place + ".root_pid", problem: "is no process id")
         }
+    }
+}
+
+extension RecoveryManifest.Socket {
+    fileprivate init(_ node: ManifestNode) throws(ManifestError) {
+        self.init(
+            pid: try node.integer("pid", in: 1...RecoveryManifest.pidLimit),
+            descriptor: try node.integer("descriptor", in: 0...Int32.max),
+            options: try node.list("options") { (node) throws(ManifestError) in
+                LateSocketOption(
+                    name: try node.text("name"), level: try node.integer("level", in: 0...255),
+                    number: try node.integer("number", in: 0...Int32.max), value: try node.integer("value", in: 0...Int32.max))
+            })
     }
 }
 
@@ -117,7 +131,7 @@ extension RecoveryManifest.FileCatchUp {
             gid: try node.integer("gid", in: 0...UInt32.max), content: try node.optionalRelativePath("content"),
             extents: try node.triples("extents").map { Extent(fileOffset: $0.0, length: $0.1, contentOffset: $0.2) },
             isHeld: try node.optionalFlag("held") ?? true,
-            links: UInt32(clamping: try node.optionalUnsigned("links") ?? 1))
+            links: UInt32(clamping: try node.optionalUnsigned("links") ?? 1), isWhole: try node.optionalFlag("whole") ?? false)
         for extent in extents {
             // off_t is signed: all ends must stay below 2^63.
             let ends = [extent.fileOffset, extent.contentOffset].map { $0.addingReportingOverflow(extent.length) }

@@ -39,9 +39,22 @@ extension RecoveryManifest.Group {
             "mounts": .array(mounts.map { ["key": .string($0.key), "path": .string($0.path)] }),
             "pseudo_terminals": .array(pseudoTerminals.map { JSONValue($0) }),
             "processes": .array(processes.map(\.json)), "bytes": JSONValue(bytes), "pages": JSONValue(pages),
+            "sockets": .array(sockets.map(\.json)),
             "connections": .array(
                 connections.map { ["source": JSONValue($0.source), "destination": JSONValue($0.destination)] }),
         ]
+    }
+}
+
+extension RecoveryManifest.Socket {
+    fileprivate var json: JSONValue {
+        let options = options.map { option -> JSONValue in
+            [
+                "name": .string(option.name), "level": JSONValue(option.level), "number": JSONValue(option.number),
+                "value": JSONValue(option.value),
+            ]
+        }
+        return ["pid": JSONValue(pid), "descriptor": JSONValue(descriptor), "options": .array(options)]
     }
 }
 
@@ -73,7 +86,7 @@ extension RecoveryManifest.FileCatchUp {
             "uid": JSONValue(uid),
             "gid": JSONValue(gid), "content": JSONValue(content),
             "extents": .array(extents.map { [JSONValue($0.fileOffset), JSONValue($0.length), JSONValue($0.contentOffset)] }),
-            "held": .bool(isHeld), "links": JSONValue(links),
+            "held": .bool(isHeld), "links": JSONValue(links), "whole": .bool(isWhole),
         ]
     }
 }

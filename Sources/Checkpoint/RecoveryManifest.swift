@@ -87,6 +87,8 @@ public struct RecoveryManifest: Sendable, Equatable {
         /// Size of all its images.
         public var bytes: UInt64
         public var pages: UInt64
+        /// Those that the agent has to set options of.
+        public var sockets: [Socket] = []
         /// TCP connections that go on, which nobody may hear of before they are there again.
         public var connections: [Connection] = []
 
@@ -113,6 +115,19 @@ public struct RecoveryManifest: Sendable, Equatable {
         public init(key: String, path: String) {
             self.key = key
             self.path = path
+        }
+    }
+
+    /// A socket of a process, and options that CRIU has not set.
+    public struct Socket: Sendable, Equatable {
+        public var pid: Int32
+        public var descriptor: Int32
+        public var options: [LateSocketOption]
+
+        public init(pid: Int32, descriptor: Int32, options: [LateSocketOption]) {
+            self.pid = pid
+            self.descriptor = descriptor
+            self.options = options
         }
     }
 
@@ -187,6 +202,8 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var isHeld: Bool
         /// How many names it had.
         public var links: UInt32
+        /// What no extent covers is zeros, whether the file is still there or not.
+        public var isWhole: Bool
 
         public struct Extent: Sendable, Equatable {
             public var fileOffset: UInt64
@@ -202,7 +219,7 @@ public struct RecoveryManifest: Sendable, Equatable {
 
         public init(
             path: String, inode: UInt64, size: UInt64, mode: UInt32, uid: UInt32, gid: UInt32, content: String?,
-            extents: [Extent], isHeld: Bool = true, links: UInt32 = 1
+            extents: [Extent], isHeld: Bool = true, links: UInt32 = 1, isWhole: Bool = false
         ) {
             self.path = path
             self.inode = inode
@@ -214,6 +231,7 @@ public struct RecoveryManifest: Sendable, Equatable {
             self.extents = extents
             self.isHeld = isHeld
             self.links = links
+            self.isWhole = isWhole
         }
     }
 

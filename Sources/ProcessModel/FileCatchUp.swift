@@ -20,10 +20,12 @@ public struct FileCatchUp: Sendable, Hashable {
         public var runs: [PageRun]
         /// A process of a protected group has it open.
         public var isHeld: Bool
+        /// The runs are all that it had, as on tmpfs: what they do not cover was never written, and is zeros.
+        public var isWhole: Bool
 
         public init(
             path: KernelString, device: UInt64, inode: UInt64, mode: UInt32, uid: UInt32, gid: UInt32, links: UInt32 = 1,
-            sizeBytes: UInt64, runs: [PageRun] = [], isHeld: Bool = false
+            sizeBytes: UInt64, runs: [PageRun] = [], isHeld: Bool = false, isWhole: Bool = false
         ) {
             self.path = path
             self.device = device
@@ -35,6 +37,7 @@ public struct FileCatchUp: Sendable, Hashable {
             self.sizeBytes = sizeBytes
             self.runs = runs
             self.isHeld = isHeld
+            self.isWhole = isWhole
         }
     }
 

@@ -57,6 +57,9 @@ public struct IPCNamespace: Sendable {
     public var removesUnusedSegments = false
     /// `mq_queues_max`, `mq_msg_max`, `mq_msgsize_max`, `mq_msg_default`, `mq_msgsize_default`; empty in a kernel without them.
     public var posixQueueLimits: [UInt32] = []
+    /// `ipc_ids.next_id` of semaphores, messages and segments: what somebody has asked that the next id be; empty in a kernel without
+    /// CONFIG_CHECKPOINT_RESTORE, -1 for a kind whose ids are given in turn.
+    public var nextIDs: [Int32] = []
     /// POSIX message queues that exist in it.
     public var posixQueues: UInt32 = 0
     public var segments: [SharedSegment] = []

@@ -1,3 +1,20 @@
+/// An option as setsockopt(2) takes it, with an `int` for its value.
+public struct LateSocketOption: Sendable, Hashable {
+    /// For people: `TCP_NODELAY`.
+    public var name: String
+    /// IPPROTO_IP (0) or IPPROTO_TCP (6).
+    public var level: Int32
+    public var number: Int32
+    public var value: Int32
+
+    public init(name: String, level: Int32, number: Int32, value: Int32) {
+        self.name = name
+        self.level = level
+        self.number = number
+        self.value = value
+    }
+}
+
 /// Options that every socket has (`struct sock`).
 public struct SocketOptions: Sendable, Hashable {
     /// `sk_sndbuf`, as the kernel holds it (twice what was asked for).
@@ -205,8 +222,8 @@ public struct InetSocket: Sendable, Hashable {
     public var connection: TCPConnection?
     /// A datagram is being put together, or would be (UDP_CORK).
     public var isCorked = false
-    /// Names of the options that it had and that CRIU does not save.
-    public var lostOptions: [String] = []
+    /// Options that it had and that CRIU does not save; they are set when it is there again.
+    public var lateOptions: [LateSocketOption] = []
     /// It has joined multicast groups.
     public var hasMemberships = false
     /// Of a raw socket.

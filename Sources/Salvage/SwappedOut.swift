@@ -19,6 +19,8 @@ public struct SwappedOut: Error, Sendable, CustomStringConvertible {
             // What stops the walk, stops it again when the group is saved, and is said then.
             for object in objects { try? pages.forEachBatch(of: object) { _ in true } }
         }
+        // Files on tmpfs can be swapped out as well.
+        _ = kernel.fileCatchUp(for: groups.map(\.group))
         // Compressed memory is no disk that anybody else would reach.
         let disks = kernel.missingDisks.filter { !$0.hasPrefix("zram") }.sorted()
         guard !disks.isEmpty else { return nil }

@@ -118,6 +118,8 @@ struct FileCatchUp {
     /// Writes the extents, the size and, when they differ, owner and mode.
     private mutating func write(_ file: RecoveryManifest.File, to target: borrowing Descriptor, isNew: Bool) throws(AgentError)
     {
+        // What somebody has put there since is not between the extents.
+        if file.isWhole, ftruncate(target.number, 0) != 0 { throw systemError("it cannot be emptied") }
         if let content = file.content {
             let name = try relative("/" + content)
             guard name.hasPrefix("files/"), let directory = Descriptor(taking: System.open(volume, O_RDONLY | O_DIRECTORY)),
@@ -167,8 +169,9 @@ struct FileCatchUp {
         }
     }
 
-    /// Whether the extents cover the whole file.
+    /// Whether all of the file is known: the extents cover it, or what they leave out is zeros.
     func isComplete(_ file: RecoveryManifest.File) -> Bool {
+        if file.isWhole { return true }
         var reached: Int64 = 0
         for extent in file.extents.sorted(by: { $0.fileOffset < $1.fileOffset }) {
             guard extent.fileOffset <= reached, extent.length >= 0 else { return false }

@@ -34,7 +34,22 @@ struct RecoveryManifest {
         /// Numbers N of the /dev/pts/N that it had both ends of, or the master.
         let pseudoTerminals: [Int]
         let processes: [Process]
+        let sockets: [Socket]
         let connections: [Connection]
+    }
+
+    /// A socket of a process, and options that CRIU has not set.
+    struct Socket {
+        struct Option {
+            let name: String
+            let level: Int32
+            let number: Int32
+            let value: Int32
+        }
+
+        let pid: Int32
+        let descriptor: Int32
+        let options: [Option]
     }
 
     /// What of the guest is mounted in a group's own mount namespace.
@@ -84,6 +99,8 @@ struct RecoveryManifest {
         let isHeld: Bool
         /// How many names it had.
         let links: UInt32
+        /// What no extent covers is zeros, whether the file is still there or not.
+        let isWhole: Bool
     }
 
     struct Extent {
@@ -158,6 +175,7 @@ extension RecoveryManifest.Group {
         pseudoTerminals = (json["pseudo_terminals"]?.arrayValue ?? []).compactMap {
             $0.integerValue.flatMap { Int(exactly: $0) }
         }
+        sockets = (json["sockets"]?.arrayValue ?? []).compactMap(RecoveryManifest.Socket.init)
         connections = (json["connections"]?.arrayValue ?? []).compactMap { value in
             guard let source = value["source"]?.integerValue.flatMap({ UInt16(exactly: $0) }),
                 let destination = value["destination"]?.integerValue.flatMap({ UInt16(exactly: $0) })
@@ -186,6 +204,21 @@ extension RecoveryManifest.Group {
             path == "/" || parts.allSatisfy({ !$0.isEmpty && $0 != "." && $0 != ".." })
         else { throw AgentError(description: "cannot read recovery.json: a mounted path is not in its plainest form") }
         return path
+    }
+}
+
+extension RecoveryManifest.Socket {
+    fileprivate init?(_ json: JSONValue) {
+        func number(_ name: String, of json: JSONValue) -> Int32? { json[name]?.integerValue.flatMap { Int32(exactly: $0) } }
+        guard let pid = number("pid", of: json), let descriptor = number("descriptor", of: json) else { return nil }
+        self.pid = pid
+        self.descriptor = descriptor
+        options = (json["options"]?.arrayValue ?? []).compactMap { option in
+            guard let name = option["name"]?.stringValue, let level = number("level", of: option),
+                let kind = number("number", of: option), let value = number("value", of: option)
+            else { return nil }
+            return Option(name: name, level: level, number: kind, value: value)
+        }
     }
 }
 
@@ -223,5 +256,6 @@ extension RecoveryManifest.File {
         self.extents = extents
         isHeld = json["held"]?.boolValue ?? true
         links = UInt32(clamping: json["links"]?.integerValue ?? 1)
+        isWhole = json["whole"]?.boolValue ?? false
     }
 }

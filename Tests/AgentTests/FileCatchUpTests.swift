@@ -30,12 +30,13 @@ import Testing
         }
 
         func file(
-            _ name: String, inode: UInt64 = 1, size: Int64, extents: [RecoveryManifest.Extent], content: String? = "files/1"
+            _ name: String, inode: UInt64 = 1, size: Int64, extents: [RecoveryManifest.Extent], content: String? = "files/1",
+            isWhole: Bool = false
         ) -> RecoveryManifest.File {
             RecoveryManifest.File(
                 path: "\(path)/\(name)", inode: inode, size: size, mode: 0o100640, uid: getuid(), gid: getgid(),
                 content: content,
-                extents: extents, isHeld: true, links: 1)
+                extents: extents, isHeld: true, links: 1, isWhole: isWhole)
         }
 
         func apply(_ file: RecoveryManifest.File) -> [String] {
@@ -75,6 +76,18 @@ import Testing
         #expect(place.read("data") == "other")
     }
 
+    /// A file on tmpfs, of which only some pages were ever written.
+    @Test func fillsWithZerosWhatAWholeFileNeverHad() throws {
+        let place = try Place()
+        try place.write("abcdef", to: "volume/files/1")
+        #expect(place.apply(place.file("data", size: 6, extents: [extent(2, 2, 0)], isWhole: true)) == [])
+        #expect(place.read("data") == "\0\0ab\0\0")
+        try place.write("0123456789", to: "data")
+        let file = place.file("data", inode: try place.inode(of: "data"), size: 5, extents: [extent(0, 1, 4)], isWhole: true)
+        #expect(place.apply(file) == [])
+        #expect(place.read("data") == "e\0\0\0\0", "nothing of what somebody has put there since")
+    }
+
     @Test func doesNotFollowLinks() throws {
         let place = try Place()
         try place.write("abcdef", to: "volume/files/1")
@@ -108,7 +121,8 @@ import Testing
     func refusesPathsThatAreNotPlain(_ path: String) throws {
         let place = try Place()
         let file = RecoveryManifest.File(
-            path: path, inode: 1, size: 0, mode: 0o100640, uid: 0, gid: 0, content: nil, extents: [], isHeld: true, links: 1)
+            path: path, inode: 1, size: 0, mode: 0o100640, uid: 0, gid: 0, content: nil, extents: [], isHeld: true, links: 1,
+            isWhole: false)
         #expect(place.apply(file).count == 1)
     }
 }

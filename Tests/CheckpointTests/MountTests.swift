@@ -114,6 +114,62 @@ import Testing
         #expect(try ProtobufFields(parsing: #require(log.data(3))).number(7) == 40)
     }
 
+    private static let inner: UInt32 = 4_026_532_900
+
+    /// A child of the init that has made a mount namespace of its own, out of the group's.
+    private func withInnerNamespace(_ change: (inout MountNamespace) -> Void = { _ in }) -> SyntheticGroup {
+        var sample = sample()
+        var copy = Self.namespace()
+        for index in copy.mounts.indices {
+            copy.mounts[index].id += 40
+            if index > 0 { copy.mounts[index].parentID += 40 }
+        }
+        change(&copy)
+        sample.group.mountNamespaces[Self.inner] = copy
+        if var child = sample.group.processes.first(where: { $0.pid == SyntheticGroup.worker }) {
+            child.pid = 2050
+            child.parentPID = SyntheticGroup.worker
+            child.threads = [sample.thread(2050)]
+            child.posixTimers = []
+            child.pendingSignals = []
+            child.namespaces.mount = Self.inner
+            // Those of the keeper, which does not come back.
+            child.addressSpace = AddressSpaceID(rawValue: 1)
+            child.descriptorTable = DescriptorTableID(rawValue: 1)
+            child.signalActions = SignalActionsID(rawValue: 1)
+            // It is in its own namespace.
+            let context = FilesystemContextID(rawValue: 9)
+            sample.group.filesystemContexts[context] = child.filesystemContext.flatMap { sample.group.filesystemContexts[$0] }
+            sample.group.filesystemContexts[context]?.root.mountID = 60
+            sample.group.filesystemContexts[context]?.workingDirectory.mountID = 60
+            child.filesystemContext = context
+            sample.group.namespacePIDs[2050] = [NamespacePID(namespace: Self.own, number: 4)]
+            sample.group.processes.append(child)
+        }
+        return sample
+    }
+
+    @Test func aNamespaceMadeWithinTheGroupHasItsOwnMounts() throws {
+        var sample = withInnerNamespace()
+        let scratch = ScratchDirectory()
+        let record = GroupCheckpoint.save(sample.group, pages: &sample.supply, toVolume: scratch.path)
+        let images = "\(scratch.path)/groups/sample/images"
+        #expect(record.verdict == .full, "\(record)")
+        let inner = try ImageContents(parsing: contents(of: "\(images)/mountpoints-16.img")).entries.map(\.message)
+        #expect(inner.map { $0.number(2) } == [60, 61, 62, 63])
+        #expect(inner[0].number(1) == 0 && inner[0].data(18) == nil, "CRIU binds it out of the group's root")
+        #expect(Set(record.mounts.map(\.key)) == ["mount-23", "mount-63"])
+        let ids = try ImageContents(parsing: contents(of: "\(images)/ids-1.img")).entries[0].message
+        #expect(ids.number(9) == 15)
+        let innerIDs = try ImageContents(parsing: contents(of: "\(images)/ids-4.img")).entries[0].message
+        #expect(innerIDs.number(9) == 16)
+    }
+
+    @Test func aNamespaceWithAnotherRootIsRefused() {
+        let sample = withInnerNamespace { $0.mounts[0].device = 99 }
+        #expect(GroupCheckpoint.assess(sample.group).verdict == .refused)
+    }
+
     /// In the namespace's own /proc processes have the numbers that they get again; in the guest's, bound into it, they have others.
     @Test func filesOfProcessesComeBackInTheirOwnProc() {
         func verdict(mount: Int32) -> Verdict {
@@ -258,14 +314,18 @@ import Testing
         #expect(record(nil).verdict == .refused)
     }
 
+    private func plan(_ namespace: MountNamespace, cgroup: KernelString? = nil) -> MountPlan {
+        MountPlan(namespace, in: [namespace], isRoot: true, cgroup: cgroup)
+    }
+
     @Test func cgroupsAreMountedAnewInTheirNamespace() {
         let mount = Self.mount(30, below: 20, "cgroup2", "/sys/fs/cgroup", root: "/xenpr/sample", device: 9) {
             $0.guestPath = "/sys/fs/cgroup/xenpr/sample"
         }
-        #expect(MountPlan(Self.namespace([mount])).treatments.last == .guest)
-        let plan = MountPlan(Self.namespace([mount]), cgroup: "/xenpr/sample")
-        #expect(plan.treatments.last == .new)
-        #expect(plan.external.map(\.key) == ["mount-23"])
+        #expect(plan(Self.namespace([mount])).treatments.last == .guest)
+        let own = plan(Self.namespace([mount]), cgroup: "/xenpr/sample")
+        #expect(own.treatments.last == .new)
+        #expect(own.external.map(\.key) == ["mount-23"])
     }
 
     @Test func manifestKeepsWhatTheAgentNeeds() throws {

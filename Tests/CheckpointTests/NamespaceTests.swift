@@ -175,7 +175,13 @@ import Testing
         #expect(verdict { $0.hasOwnSettings = true } == .degraded)
         let device = NetworkDevice(index: 2, name: "eth0", mtu: 1500, flags: 1, isLoopback: false)
         #expect(verdict { $0.devices.append(device) } == .refused)
-        var sample = group { _ in }
+        // It is there as soon as its module is, and nobody has switched it on.
+        var tunnel = NetworkDevice(index: 2, name: "sit0", mtu: 1480, flags: 0x80, isLoopback: false)
+        #expect(verdict { $0.devices.append(tunnel) } == .full)
+        tunnel.flags = 0x81
+        #expect(verdict { $0.devices.append(tunnel) } == .refused)
+        tunnel.flags = 0x80
+        var sample = group { $0.devices.append(tunnel) }
         let (record, scratch, images) = try images(&sample)
         defer { _ = scratch }
         #expect(record.verdict == .full, "\(record)")

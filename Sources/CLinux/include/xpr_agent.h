@@ -53,6 +53,12 @@ int xpr_read_signalfd(int fd);
 /// pidfd_open(2).
 int xpr_pidfd_open(pid_t pid);
 
+/// A copy of another process's descriptor (pidfd_getfd(2), since Linux 5.6).
+int xpr_take_descriptor(pid_t process, int descriptor);
+
+/// setsockopt(2) with an int.
+int xpr_set_socket_option(int socket, int level, int number, int value);
+
 /// openat2(2) that follows no symbolic link and does not leave `directory`. `flags` as of open(2); O_CLOEXEC is added.
 int xpr_open_beneath(int directory, const char *path, uint64_t flags, uint64_t mode);
 

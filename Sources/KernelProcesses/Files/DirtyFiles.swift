@@ -33,6 +33,7 @@ extension DeadKernel {
 
 /// Collects what `FileCatchUp` says, filesystem by filesystem.
 struct DirtyFileWalk {
+    let dead: DeadKernel
     let kernel: KernelReader
     let layout: FileLayout
     let limits: FileCatchUpLimits
@@ -52,6 +53,7 @@ struct DirtyFileWalk {
     private static let emptiedAtBoot: [UInt8] = Array("/tmp/".utf8)
 
     init(kernel: DeadKernel, groups: [ProtectedGroup], limits: FileCatchUpLimits) {
+        dead = kernel
         self.kernel = kernel.reader
         layout = kernel.layout.files
         self.limits = limits
@@ -166,7 +168,9 @@ struct DirtyFileWalk {
         let size = try kernel.value(layout.inode.size, of: inode)
         let cached = try kernel.value(layout.pages.pageCount, of: mapping)
         let choice: CachedPageChoice =
-            if !isRecent {
+            if filesystem.isInMemory {
+                .all
+            } else if !isRecent {
                 .changed
             } else if cached <= limits.cachedBytesPerFile >> 12 {
                 .all
@@ -174,8 +178,9 @@ struct DirtyFileWalk {
                 .changedOrFrom((size > limits.cachedBytesPerFile ? size - limits.cachedBytesPerFile : 0) >> 12)
             }
         var runs: [PageRun] = []
-        do throws(MemoryFault) {
+        do {
             runs = try files.pages(ofMapping: mapping, choice, frames: frames)
+            if filesystem.isInMemory { runs = try withSwapped(runs, ofMapping: mapping) }
         } catch {
             omit(KernelString(bytes: path), "its cached pages cannot be read: \(error)", isHeld: isHeld)
             return
@@ -194,6 +199,12 @@ struct DirtyFileWalk {
         try add(inode, path: path, runs: runs, isHeld: isHeld, in: filesystem)
     }
 
+    /// The pages of a file on tmpfs that were swapped out, in their places among the others.
+    private func withSwapped(_ runs: [PageRun], ofMapping mapping: VirtualAddress) throws -> [PageRun] {
+        let swapped = try dead.swappedPages(ofMapping: mapping)
+        return swapped.isEmpty ? runs : (runs + swapped).sorted { $0.address < $1.address }
+    }
+
     private mutating func add(
         _ inode: VirtualAddress, path: [UInt8], runs: [PageRun], isHeld: Bool, in filesystem: MountedFilesystem
     ) throws(MemoryFault) {
@@ -208,7 +219,8 @@ struct DirtyFileWalk {
                 inode: try kernel.value(fields.number, of: inode), mode: try kernel.uint32(fields.mode, of: inode),
                 uid: try kernel.uint32(fields.uid, of: inode), gid: try kernel.uint32(fields.gid, of: inode),
                 links: try kernel.uint32(fields.links, of: inode),
-                sizeBytes: try kernel.value(fields.size, of: inode), runs: runs, isHeld: isHeld))
+                sizeBytes: try kernel.value(fields.size, of: inode), runs: runs, isHeld: isHeld,
+                isWhole: filesystem.isInMemory))
     }
 
     /// Of a filesystem in memory only what the groups use is brought back: the new guest fills the rest itself.

@@ -46,7 +46,7 @@ extension FileReader {
         inet.hasMemberships = try hasMemberships(sock)
         if inet.type == Self.rawType { inet.raw = try layout.sockets.raw?.options(of: sock, socket: inet, kernel) }
         let isTCP = inet.transport == Self.tcp && inet.type != Self.rawType
-        inet.lostOptions = try layout.sockets.inetOptions.lost(
+        inet.lateOptions = try layout.sockets.inetOptions.late(
             of: sock, isTCP: isTCP, isConnected: state != .listening && inet.destinationPort != 0, kernel)
         if isTCP {
             try readKeepAlive(of: sock, into: &inet.options)

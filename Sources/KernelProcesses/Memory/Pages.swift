@@ -116,7 +116,8 @@ public struct KernelPages: PageSupply {
                     "page at \(address) was made untouchable (MADV_GUARD_INSTALL), which is not read of this kernel")
             }
             if let slot = entry.swapEntry {
-                try collector.add(address, place(of: slot, size: entry.size, at: "page at \(address)"), body)
+                try collector.add(
+                    address, kernel.place(of: slot, size: entry.size, for: "page at \(address)"), body)
                 counts.swapped += 1
                 return
             }
@@ -162,7 +163,7 @@ public struct KernelPages: PageSupply {
         for entry in entries {
             if entry.isValue {
                 guard isMemoryFile else { throw PageSupplyError("page \(entry.index) of a removed file is on the disk only") }
-                try addSwapped(entry, &collector, body)
+                try kernel.forEachPage(ofSwapped: entry) { try collector.add($0, $1, body) }
                 continue
             }
             let frame = try kernel.frame(ofPage: entry.pointer)
@@ -174,28 +175,45 @@ public struct KernelPages: PageSupply {
     }
 }
 
-extension KernelPages {
-    /// An entry of tmpfs (`radix_to_swp_entry`, include/linux/swapops.h), which can stand for several slots that follow each other.
-    private func addSwapped(_ entry: XArrayEntry, _ collector: inout RunCollector, _ body: ([PageRun]) -> Bool) throws {
+extension DeadKernel {
+    /// The slots of an entry of tmpfs (`radix_to_swp_entry`, include/linux/swapops.h), which can stand for several that follow each other.
+    func forEachPage(
+        ofSwapped entry: XArrayEntry, _ body: (VirtualAddress, FrameNumber) throws -> Void
+    ) throws {
         let first = SwapEntry(value: entry.value >> 1)
         // The largest folio of tmpfs has 512 pages, and the order of a folio is what an entry stands for.
-        guard entry.count <= 512 else {
+        guard entry.count <= 512, entry.index >> 50 == 0 else {
             throw PageSupplyError("page \(entry.index) of shared memory with \(entry.count) slots")
         }
         for index in 0..<entry.count {
             let slot = SwapEntry(type: first.type, offset: first.offset &+ index)
             let page = entry.index &+ index
-            try collector.add(
-                VirtualAddress(page << 12), place(of: slot, size: 4096, at: "page \(page) of shared memory"), body)
+            try body(VirtualAddress(page << 12), place(of: slot, size: 4096, for: "page \(page) of shared memory"))
         }
     }
 
-    private func place(of slot: SwapEntry, size: UInt64, at page: String) throws -> FrameNumber {
-        guard size == FrameNumber.size, kernel.hasSwapArea(slot.type) else {
+    /// The pages of a file on tmpfs that were swapped out, ascending.
+    func swappedPages(ofMapping mapping: VirtualAddress) throws -> [PageRun] {
+        var entries: [XArrayEntry] = []
+        let array = mapping + layout.pages.addressSpacePages.offset
+        let fault = reader.forEach(inXArray: array, layout: layout.xarray, limit: 1 << 24) {
+            if $0.isValue { entries.append($0) }
+        }
+        if let fault { throw fault }
+        var runs: [PageRun] = []
+        for entry in entries {
+            try forEachPage(ofSwapped: entry) { runs.append(PageRun(address: $0, frame: $1)) }
+        }
+        return runs
+    }
+
+    /// - Parameter page: what it is the place of, in words.
+    func place(of slot: SwapEntry, size: UInt64, for page: String) throws -> FrameNumber {
+        guard size == FrameNumber.size, hasSwapArea(slot.type) else {
             throw PageSupplyError("\(page) is neither in memory nor in a swap area: it is in migration, or broken")
         }
         do {
-            return try kernel.place(of: slot)
+            return try place(of: slot)
         } catch {
             throw PageSupplyError("\(page) is swapped out, and cannot be had: \(error)")
         }

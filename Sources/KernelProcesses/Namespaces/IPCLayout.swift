@@ -12,6 +12,7 @@ struct IPCLayout: Sendable {
     let ids: Field
     /// An IDR, which is an xarray, in `struct ipc_ids`.
     let idr: Field
+    let nextID: Field?
     let semaphoreLimits: Field
     let messageLimits: [Field]
     let largestSegment, segmentPages, segmentCount, removesUnusedSegments: Field
@@ -36,6 +37,7 @@ struct IPCLayout: Sendable {
             let namespace = try types.structure("ipc_namespace")
             ids = try namespace.field("ids")
             idr = try types.structure("ipc_ids").field("ipcs_idr")
+            nextID = try types.structure("ipc_ids").optional("next_id")
             semaphoreLimits = try namespace.field("sem_ctls")
             messageLimits = [
                 try namespace.field("msg_ctlmax"), try namespace.field("msg_ctlmnb"), try namespace.field("msg_ctlmni"),

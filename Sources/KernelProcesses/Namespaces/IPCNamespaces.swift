@@ -26,6 +26,11 @@ extension GroupBuilder {
         result.removesUnusedSegments = try reader.value(layout.removesUnusedSegments, of: namespace) != 0
         for field in layout.posixQueueLimits { result.posixQueueLimits.append(try reader.uint32(field, of: namespace)) }
         if let field = layout.posixQueues { result.posixQueues = try reader.uint32(field, of: namespace) }
+        if let field = layout.nextID {
+            for table in [IPCLayout.Table.semaphores, .messages, .segments] {
+                result.nextIDs.append(try reader.int32(field, of: namespace + layout.table(table).offset))
+            }
+        }
         for object in try objects(.segments, of: namespace, layout) {
             result.segments.append(try segment(at: object - layout.segmentPermissions.offset, layout))
         }

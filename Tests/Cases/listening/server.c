@@ -1,7 +1,8 @@
-// Answers each connection with "pid nonce number" and closes it. The eventfd holds 7 from the start and is read when SIGUSR1
+// Answers each connection with "pid nonce number taken wrong-options" and closes it. The eventfd holds 7 from the start and is read when SIGUSR1
 // has added 1; what was read is part of the answers from then on.
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -30,6 +31,29 @@ static int listen_on(const struct sockaddr *address, socklen_t size, int backlog
     return fd;
 }
 
+// What servers set on the socket that they listen with, and whether it is still there.
+static const struct { int level, name, value; } options[] = {
+    {IPPROTO_TCP, TCP_NODELAY, 1}, {IPPROTO_TCP, TCP_DEFER_ACCEPT, 7}, {IPPROTO_TCP, TCP_FASTOPEN, 11},
+    {IPPROTO_TCP, TCP_USER_TIMEOUT, 12345}, {IPPROTO_TCP, TCP_SYNCNT, 4}, {IPPROTO_IP, IP_TOS, 0x10}, {IPPROTO_IP, IP_TTL, 33},
+};
+enum { option_count = sizeof options / sizeof *options };
+
+static void set_options(int fd) {
+    for (int i = 0; i < option_count; i++)
+        if (setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int)) != 0) exit(1);
+}
+
+static int wrong_options(int fd) {
+    int count = 0;
+    for (int i = 0; i < option_count; i++) {
+        int value = -1;
+        socklen_t size = sizeof value;
+        getsockopt(fd, options[i].level, options[i].name, &value, &size);
+        count += value != options[i].value;
+    }
+    return count;
+}
+
 int main(int argc, char **argv) {
     if (argc != 2) return 64;
     struct sockaddr_in loopback = {.sin_family = AF_INET, .sin_port = htons(7380), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -41,6 +65,10 @@ int main(int argc, char **argv) {
         listen_on((struct sockaddr *)&any, sizeof any, 5),
         listen_on((struct sockaddr *)&local, sizeof local, 7),
     };
+    // Nobody connects to it: TCP_DEFER_ACCEPT would make them wait.
+    loopback.sin_port = htons(7382);
+    int tuned = listen_on((struct sockaddr *)&loopback, sizeof loopback, 3);
+    set_options(tuned);
     event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     epoll = epoll_create1(EPOLL_CLOEXEC);
     for (int i = 0; i < 3; i++) {
@@ -66,7 +94,7 @@ int main(int argc, char **argv) {
         }
         int connection = accept(fds[event.data.u64 - 1000], NULL, NULL);
         if (connection < 0) continue;
-        dprintf(connection, "%d %ld %ld %lu\n", getpid(), nonce, ++answers, (unsigned long)taken);
+        dprintf(connection, "%d %ld %ld %lu %d\n", getpid(), nonce, ++answers, (unsigned long)taken, wrong_options(tuned));
         close(connection);
     }
 }

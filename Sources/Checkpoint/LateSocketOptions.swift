@@ -1,0 +1,26 @@
+import ProcessModel
+
+/// Options of sockets that the agent sets when CRIU is done, through a descriptor of a process that has the socket (pidfd_getfd(2)).
+struct LateSocketOptions: Sendable {
+    private(set) var sockets: [RecoveryManifest.Socket] = []
+    private(set) var obstacles: [Obstacle] = []
+
+    init(_ group: ProtectedGroup, files: FileTable) {
+        var waiting: [FileID: [LateSocketOption]] = [:]
+        for (id, file) in group.openFiles where files.held.files.contains(id) && files.assessments[id]?.treatment == .asItWas {
+            if case .inetSocket(let socket) = file.kind, !socket.lateOptions.isEmpty { waiting[id] = socket.lateOptions }
+        }
+        for process in group.processes {
+            let descriptors = process.descriptorTable.flatMap { group.descriptorTables[$0]?.descriptors } ?? []
+            for descriptor in descriptors {
+                guard let options = waiting.removeValue(forKey: descriptor.file) else { continue }
+                sockets.append(RecoveryManifest.Socket(pid: process.pid, descriptor: descriptor.number, options: options))
+            }
+        }
+        // It is on its way from one process to another.
+        for options in waiting.values {
+            let names = options.map(\.name).joined(separator: ", ")
+            obstacles.append(Obstacle(.degraded, pid: nil, reason: "\(names) is not set again on a socket that no process has"))
+        }
+    }
+}
