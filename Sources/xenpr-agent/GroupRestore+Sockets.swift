@@ -11,7 +11,8 @@ extension GroupRestore {
         for socket in group.sockets {
             func lost(_ names: [String], _ reason: String) {
                 problems.append(
-                    "descriptor \(socket.descriptor) of process \(socket.pid) has lost \(names.joined(separator: ", ")): \(reason)")
+                    "descriptor \(socket.descriptor) of process \(socket.pid) has lost \(names.joined(separator: ", ")): \(reason)"
+                )
             }
             let names = socket.options.map(\.name)
             // The ids come from the volume: only a process of this group is touched.
@@ -23,7 +24,8 @@ extension GroupRestore {
                 lost(names, errorText(errno))
                 continue
             }
-            for option in socket.options where xpr_set_socket_option(copy.number, option.level, option.number, option.value) != 0 {
+            for option in socket.options
+            where xpr_set_socket_option(copy.number, option.level, option.number, option.value) != 0 {
                 lost([option.name], errorText(errno))
             }
         }

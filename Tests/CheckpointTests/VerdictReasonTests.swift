@@ -67,7 +67,8 @@ import Testing
         let record = GroupCheckpoint.assess(group)
         #expect(record.verdict == before.verdict)
         #expect(record.sockets == [RecoveryManifest.Socket(pid: SyntheticGroup.worker, descriptor: 14, options: [option])])
-        var manifest = RecoveryManifest(id: "r", guest: "main", kernel: "6.1", cause: "panic", crashedAt: 1, salvagedBy: .control)
+        var manifest = RecoveryManifest(
+            id: "r", guest: "main", kernel: "6.1", cause: "panic", crashedAt: 1, salvagedBy: .control)
         manifest.groups = [record]
         #expect(try RecoveryManifest(parsing: manifest.json.bytes(.compact)).groups == [record])
     }

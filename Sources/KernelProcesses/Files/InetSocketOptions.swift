@@ -45,7 +45,9 @@ struct InetOptionLayout: Sendable {
             }
             if let field = socket.optional("icsk_accept_queue.rskq_defer_accept") {
                 tcp.append(
-                    Option(name: "TCP_DEFER_ACCEPT", level: Self.tcp, number: 9, field: field, value: Self.seconds(ofRetransmissions:)))
+                    Option(
+                        name: "TCP_DEFER_ACCEPT", level: Self.tcp, number: 9, field: field,
+                        value: Self.seconds(ofRetransmissions:)))
             }
         }
         if let socket = try? types.structure("tcp_sock") {
@@ -56,7 +58,8 @@ struct InetOptionLayout: Sendable {
                 // TCP_NAGLE_OFF and TCP_NAGLE_CORK of include/net/tcp.h.
                 unconnected.append(
                     Option(name: "TCP_NODELAY", level: Self.tcp, number: 1, field: field, mask: 1, value: { _ in 1 }))
-                unconnected.append(Option(name: "TCP_CORK", level: Self.tcp, number: 3, field: field, mask: 2, value: { _ in 1 }))
+                unconnected.append(
+                    Option(name: "TCP_CORK", level: Self.tcp, number: 3, field: field, mask: 2, value: { _ in 1 }))
             }
         }
     }
