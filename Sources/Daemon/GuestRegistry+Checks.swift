@@ -30,10 +30,11 @@ extension GuestRegistry {
                 "\(guest) runs with on_crash = \(live), although its configuration says preserve",
                 nextStep: "start \(guest) anew, so that the configuration takes effect")
         }
-        if (configuration.type ?? "pv") == "pv", settings.salvage == .minor {
+        if (configuration.type ?? "pv") == "pv" {
             throw Refusal(
-                422, "pv_guest", "\(guest) is a PV guest: Xen lets a minor map the memory of PVH and HVM guests only",
-                nextStep: "xenpr protect \(guest) --salvage control, or make it type = \"pvh\"")
+                422, "pv_guest",
+                "\(guest) is a PV guest, whose page tables hold machine addresses: only PVH and HVM guests are understood",
+                nextStep: "make it type = \"pvh\"")
         }
     }
 

@@ -86,9 +86,8 @@ extension XenHost {
             checks.append(Check("\(guest): on_crash now", .failed, live, fix: "start the guest anew"))
         }
         let type = configuration.type ?? "pv"
-        if type == "pv" && settings.salvage == .minor {
-            checks.append(
-                Check("\(guest): type", .failed, "pv: a minor cannot map it", fix: "use --salvage control, or type = \"pvh\""))
+        if type == "pv" {
+            checks.append(Check("\(guest): type", .failed, "pv, which is not understood", fix: "make it type = \"pvh\""))
         } else {
             checks.append(Check("\(guest): type", .ok, type))
         }
