@@ -38,6 +38,7 @@ struct GroupPlan: Sendable {
             group.obstacles + tree.obstacles + namespaces.obstacles + foreignSegments + hugePages.obstacles
             + socketOptions.obstacles
             + pids.obstacles(connections: files.connections.count)
+            + ProcessFiles.obstacles(of: group, isNamespace: pids.number != nil)
             + MountedFiles.obstacles(of: group, files: files, in: namespaces.mounts)
             + (namespaces.network.map { NetworkAssessment.obstacles(of: $0, connections: files.connections.count) } ?? [])
         let connections = Set(files.connections.map(\.file))

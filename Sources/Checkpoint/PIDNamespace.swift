@@ -82,29 +82,6 @@ struct PIDNamespace: Sendable {
                     .degraded, pid: 1, reason: "it no longer gets a signal when its parent, outside of its pid namespace, ends")
             )
         }
-        let named = group.openFiles.values.compactMap { file in
-            if case .path(let node) = file.kind { node } else { nil }
-        }
-        let directories = group.filesystemContexts.values.flatMap { [$0.workingDirectory, $0.root] }
-        let guests = (named + directories).filter { !isOfOwnMount($0) }.map(\.path)
-        for path in Set(guests).sorted(by: { $0.description < $1.description }) where Self.namesProcess(path) {
-            let reason = "\(path) is open, which names a process by its id in the guest's pid namespace"
-            found.append(Obstacle(.refused, pid: nil, reason: reason))
-        }
         return found
-    }
-
-    /// Whether it was reached through a mount that only the group has: a /proc there has the ids of the namespace.
-    private func isOfOwnMount(_ node: FileNode) -> Bool {
-        guard let id = node.mountID else { return false }
-        let mount = group.mountNamespaces.values.lazy.flatMap(\.mounts).first { $0.id == id }
-        return mount.map { $0.guestPath == nil } ?? false
-    }
-
-    /// Whether it is a path below /proc/N.
-    private static func namesProcess(_ path: KernelString) -> Bool {
-        let prefix = Array("/proc/".utf8)
-        guard path.bytes.starts(with: prefix), let digit = path.bytes.dropFirst(prefix.count).first else { return false }
-        return (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(digit)
     }
 }

@@ -172,15 +172,16 @@ import Testing
 
     /// In the namespace's own /proc processes have the numbers that they get again; in the guest's, bound into it, they have others.
     @Test func filesOfProcessesComeBackInTheirOwnProc() {
-        func verdict(mount: Int32) -> Verdict {
+        func verdict(mount: Int32, _ path: KernelString = "/proc/2/maps") -> Verdict {
             reasons { sample in
-                var node = FileNode(path: "/proc/2/maps", type: .regular, mode: 0o100444)
+                var node = FileNode(path: path, type: .regular, mode: 0o100444)
                 node.mountID = mount
                 sample.group.openFiles[FileID(rawValue: 3)]?.kind = .path(node)
             }.0
         }
         #expect(verdict(mount: 21) == .full)
         #expect(verdict(mount: 23) == .refused)
+        #expect(verdict(mount: 21, "/proc/77/maps") == .refused, "a process that has ended")
     }
 
     @Test func tmpfsIsAStoredArchive() throws {

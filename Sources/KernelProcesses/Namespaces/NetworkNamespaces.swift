@@ -15,6 +15,7 @@ struct NetworkNamespaceLayout: Sendable {
     let customRules: [Field]
     let settings: [Field]
     let settingValues: Field
+    let datagramLimit: Field?
 
     /// nil for a kernel without networks.
     init?(_ types: TypeTable) {
@@ -54,6 +55,7 @@ struct NetworkNamespaceLayout: Sendable {
             customRules = ["ipv4.fib_has_custom_rules", "ipv6.fib6_has_custom_rules"].compactMap { net.optional($0) }
             settings = [try net.field("ipv4.devconf_all"), try net.field("ipv4.devconf_dflt")]
             settingValues = try types.structure("ipv4_devconf").field("data")
+            datagramLimit = net.optional("unx.sysctl_max_dgram_qlen")
         } catch {
             return nil
         }
@@ -116,6 +118,8 @@ extension GroupBuilder {
         let reader = kernel.reader
         guard let proxy = kernel.manifest.symbols.addresses["init_nsproxy"] else { return true }
         let host = try reader.pointer(kernel.layout.namespaces.network.pointer, of: proxy)
+        // That of each new namespace (unix_net_init of net/unix/af_unix.c).
+        if let field = layout.datagramLimit, try reader.value(field, of: namespace) != 10 { return true }
         for field in layout.settings {
             let own = try reader.bytes(layout.settingValues, of: reader.pointer(field, of: namespace))
             if try reader.bytes(layout.settingValues, of: reader.pointer(field, of: host)) != own { return true }
