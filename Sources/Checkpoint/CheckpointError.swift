@@ -11,9 +11,11 @@ public enum CheckpointError: Error, Sendable, Hashable, CustomStringConvertible 
     /// The process model contradicts itself or cannot be expressed.
     case model(String)
 
-    static func system(_ operation: String) -> CheckpointError {
-        let code = errno
-        return code == ENOSPC || code == EDQUOT ? .volumeFull(operation: operation) : .system(operation: operation, code: code)
+    static func system(_ operation: String) -> CheckpointError { system(operation, code: errno) }
+
+    /// Of an operation that failed with this number.
+    static func system(_ operation: String, code: Int32) -> CheckpointError {
+        code == ENOSPC || code == EDQUOT ? .volumeFull(operation: operation) : .system(operation: operation, code: code)
     }
 
     public var isVolumeFull: Bool {

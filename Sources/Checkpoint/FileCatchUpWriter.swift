@@ -39,11 +39,13 @@ public enum FileCatchUpWriter {
                 omissions.append(.init(path: entry.path, reason: error.description, isHeld: entry.isHeld))
             }
         }
-        do throws(CheckpointError) { try contents?.finish() } catch {
-            for record in manifest.files where record.content != nil {
-                omissions.append(.init(path: KernelString(record.path), reason: error.description, isHeld: record.isHeld))
+        // Pages are written behind the back of `append`: only now is it known how many arrived.
+        if let (durable, failure) = contents?.finish(from: &supply), let failure {
+            for record in manifest.files where !record.isWithin(durable) {
+                omissions.append(
+                    .init(path: KernelString(record.path), reason: failure.description, isHeld: record.isHeld))
             }
-            manifest.files.removeAll { $0.content != nil }
+            manifest.files.removeAll { !$0.isWithin(durable) }
         }
         // A directory comes before what is in it.
         manifest.files.sort { $0.path < $1.path }
@@ -66,11 +68,11 @@ public enum FileCatchUpWriter {
     /// The file that holds the pages of all entries, one after the other.
     private struct Contents: ~Copyable {
         private let directory: OutputDirectory
-        private var file: OutputFile
+        private var file: PagesFile
 
         init(volume: String) throws(CheckpointError) {
             let directory = try OutputDirectory(creating: "\(volume)/\(FileCatchUpWriter.directory)")
-            let file = try OutputFile(creating: FileCatchUpWriter.name, in: directory)
+            let file = try PagesFile(creating: FileCatchUpWriter.name, in: directory)
             self.directory = directory
             self.file = file
         }
@@ -82,39 +84,30 @@ public enum FileCatchUpWriter {
             var extents: [RecoveryManifest.FileCatchUp.Extent] = []
             for run in entry.runs {
                 let start = file.byteCount
-                var next: UInt64 = 0
-                while next < UInt64(run.count) {
-                    let count = min(UInt64(run.count) - next, UInt64(FrameBatch.limit))
-                    let frames = (0..<count).map { FrameNumber(rawValue: run.frame.rawValue &+ next &+ $0) }
-                    try append(frames, from: &supply)
-                    next += count
-                }
+                try file.append(run, from: &supply)
                 let offset = run.address.rawValue
                 let length = UInt64(run.count) &* UInt64(FrameNumber.size)
                 guard offset < entry.sizeBytes else { continue }
                 extents.append(.init(fileOffset: offset, length: min(length, entry.sizeBytes - offset), contentOffset: start))
             }
+            // A page that cannot be read is the fault of this file, not of the next one.
+            try file.read(from: &supply)
             return extents
         }
 
-        private mutating func append<Supply: PageSupply & ~Copyable>(
-            _ frames: [FrameNumber], from supply: inout Supply
-        ) throws(CheckpointError) {
+        /// - Returns: how many bytes from the first on are durable, and why not all of them.
+        mutating func finish<Supply: PageSupply & ~Copyable>(from supply: inout Supply) -> (UInt64, CheckpointError?) {
             var failure: CheckpointError?
-            do throws(PageSupplyError) {
-                // The pieces are read only while the supply lends them.
-                try unsafe supply.lend(frames) { pieces in
-                    do throws(CheckpointError) { try unsafe file.append(pieces: pieces) } catch { failure = error }
-                }
-            } catch {
-                throw .pages(error.description)
-            }
-            if let failure { throw failure }
+            do throws(CheckpointError) { try file.finish(from: &supply) } catch { failure = error }
+            do throws(CheckpointError) { try directory.finish() } catch { return (0, error) }
+            return (file.bytesWritten, failure)
         }
+    }
+}
 
-        mutating func finish() throws(CheckpointError) {
-            try file.finish()
-            try directory.finish()
-        }
+extension RecoveryManifest.FileCatchUp {
+    /// Whether all that is saved of the file is in the first bytes of its contents.
+    fileprivate func isWithin(_ bytes: UInt64) -> Bool {
+        extents.allSatisfy { $0.contentOffset &+ $0.length <= bytes }
     }
 }

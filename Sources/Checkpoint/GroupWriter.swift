@@ -5,6 +5,8 @@ import ProcessModel
 struct GroupWriter<Supply: PageSupply & ~Copyable> {
     private var plan: GroupPlan
     private let directory: OutputDirectory
+    /// Runs of pages that are looked at together.
+    private static var portion: Int { 4096 }
     private var nextPagesNumber: UInt32 = 1
     private(set) var bytes: UInt64 = 0
     private(set) var pages: UInt64 = 0
@@ -133,7 +135,7 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         var selector = PageSelector(ranges: ranges, stub: plan.stub, patches: plan.patches)
         var batches = BatchCursor(.addressSpace(id))
         while let runs = try batches.next(from: &supply) {
-            for segment in try selector.select(runs) { try Self.write(segment, to: &writer, supply: &supply) }
+            try Self.write(runs, chosenBy: &selector, to: &writer, supply: &supply)
         }
         for segment in selector.finish() { try Self.write(segment, to: &writer, supply: &supply) }
         if selector.strayPages > 0 {
@@ -142,26 +144,41 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
                     .degraded, pid: plan.process.pid,
                     reason: "\(selector.strayPages) pages lay outside every mapping that holds pages and are left out"))
         }
-        return try finish(writer)
+        return try finish(writer, supply: &supply)
     }
 
-    private mutating func finish(_ writer: consuming PagesWriter) throws(CheckpointError) -> PagesWriter.Totals {
-        let totals = try writer.finish()
+    private mutating func finish(_ writer: consuming PagesWriter, supply: inout Supply) throws(CheckpointError)
+        -> PagesWriter.Totals
+    {
+        let totals = try writer.finish(from: &supply)
         bytes &+= totals.bytes
         pages &+= totals.pages
         return totals
+    }
+
+    /// A portion of the runs at a time, for what is chosen of many scattered pages takes more memory than the runs themselves.
+    private static func write(
+        _ runs: [PageRun], chosenBy selector: inout PageSelector, to writer: inout PagesWriter, supply: inout Supply
+    ) throws(CheckpointError) {
+        var rest = runs[...]
+        while !rest.isEmpty {
+            for segment in try selector.select(Array(rest.prefix(portion))) {
+                try write(segment, to: &writer, supply: &supply)
+            }
+            rest = rest.dropFirst(portion)
+        }
     }
 
     private static func write(_ segment: PageSelector.Segment, to writer: inout PagesWriter, supply: inout Supply)
         throws(CheckpointError)
     {
         switch segment {
-        case .lent(let run): try writer.append([run], from: &supply)
-        case .own(let address, let bytes): try writer.append(bytes, at: address)
+        case .lent(let run): try writer.append(run, from: &supply)
+        case .own(let address, let bytes): try writer.append(bytes, at: address, from: &supply)
         case .patched(let address, let frame, let patches):
             var page = try supply.copy(frame)
             PageSelector.apply(patches, to: &page)
-            try writer.append(page, at: address)
+            try writer.append(page, at: address, from: &supply)
         }
     }
 
@@ -213,9 +230,9 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         var selector = PageSelector(ranges: size == 0 ? [] : [0..<size], stub: nil, patches: [])
         var batches = BatchCursor(.sharedMemory(id))
         while let runs = try batches.next(from: &supply) {
-            for segment in try selector.select(runs) { try Self.write(segment, to: &writer, supply: &supply) }
+            try Self.write(runs, chosenBy: &selector, to: &writer, supply: &supply)
         }
-        _ = try finish(writer)
+        _ = try finish(writer, supply: &supply)
     }
 
     /// `utsns-N`, `netns-N` with `netdev-N`, and `ipcns-*-N`, N being what the tasks' `task_kobj_ids_entry` says.

@@ -50,58 +50,22 @@ struct PagesWriter: ~Copyable {
     }
 
     /// Appends pages whose bytes are ours: `bytes` is a multiple of the page size.
-    mutating func append(_ bytes: [UInt8], at address: VirtualAddress) throws(CheckpointError) {
-        try note(address.rawValue, UInt64(bytes.count) / Self.pageSize)
-        var failure: CheckpointError?
-        // The pointer is used only while the closure runs.
-        unsafe bytes.withUnsafeBytes { bytes in
-            do throws(CheckpointError) { try unsafe pages.append(bytes) } catch { failure = error }
-        }
-        if let failure { throw failure }
-    }
-
-    /// Appends the pages of `runs`, lent by the supply.
-    mutating func append<Supply: PageSupply & ~Copyable>(_ runs: [PageRun], from supply: inout Supply) throws(CheckpointError) {
-        var frames: [FrameNumber] = []
-        for run in runs {
-            try note(run.address.rawValue, UInt64(run.count))
-            for index in 0..<UInt64(run.count) {
-                frames.append(FrameNumber(rawValue: run.frame.rawValue &+ index))
-                if frames.count == FrameBatch.limit {
-                    try append(frames, from: &supply)
-                    frames.removeAll(keepingCapacity: true)
-                }
-            }
-        }
-        if !frames.isEmpty { try append(frames, from: &supply) }
-    }
-
-    private mutating func append<Supply: PageSupply & ~Copyable>(
-        _ frames: [FrameNumber], from supply: inout Supply
+    mutating func append<Supply: PageSupply & ~Copyable>(
+        _ bytes: [UInt8], at address: VirtualAddress, from supply: inout Supply
     ) throws(CheckpointError) {
-        let expected = frames.count * FrameNumber.size
-        var failure: CheckpointError?
-        do throws(PageSupplyError) {
-            // The pieces are read only while the supply lends them.
-            try unsafe supply.lend(frames) { pieces in
-                do throws(CheckpointError) {
-                    guard unsafe pieces.reduce(0, { $0 + $1.count }) == expected else {
-                        throw .pages("the memory source lent another number of bytes than was asked for")
-                    }
-                    for index in unsafe pieces.indices { try unsafe pages.append(pieces[index]) }
-                } catch {
-                    failure = error
-                }
-            }
-        } catch {
-            throw .pages(error.description)
-        }
-        if let failure { throw failure }
+        try note(address.rawValue, UInt64(bytes.count) / Self.pageSize)
+        try pages.append(bytes, from: &supply)
     }
 
-    consuming func finish() throws(CheckpointError) -> Totals {
+    /// Appends the pages of a run; they are read from the supply now or with a later call.
+    mutating func append<Supply: PageSupply & ~Copyable>(_ run: PageRun, from supply: inout Supply) throws(CheckpointError) {
+        try note(run.address.rawValue, UInt64(run.count))
+        try pages.append(run, from: &supply)
+    }
+
+    consuming func finish<Supply: PageSupply & ~Copyable>(from supply: inout Supply) throws(CheckpointError) -> Totals {
         try closeRun()
-        try pages.finish()
+        try pages.finish(from: &supply)
         totals.bytes = pages.byteCount
         totals.bytes &+= try map.finish()
         return totals

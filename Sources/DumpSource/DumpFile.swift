@@ -47,7 +47,7 @@ public struct DumpError: Error, Sendable, CustomStringConvertible {
             close(descriptor)
             throw DumpError(description: "cannot read dump \(path): \(message)")
         }
-        flat = FlatELF(descriptor: descriptor).map { FlatMemory($0, descriptor: descriptor) }
+        flat = FlatELF(descriptor: descriptor).map { FlatMemory(FlatFile(layout: $0, descriptor: descriptor)) }
         guard let limit = unsafe flat?.frameLimit ?? Self.frameLimit(of: context) else {
             unsafe kdump_free(context)
             close(descriptor)
@@ -110,18 +110,21 @@ public struct DumpError: Error, Sendable, CustomStringConvertible {
         _ frames: ArraySlice<FrameNumber>, _ body: ([UnsafeRawBufferPointer]) throws -> Result
     ) throws -> Result {
         precondition(frames.count <= FrameBatch.limit)
-        if let flat {
-            // The batch has room for as many frames as a call may ask for.
-            unsafe try flat.read(frames, into: batch)
-            return try unsafe body([UnsafeRawBufferPointer(rebasing: batch[..<(frames.count * FrameNumber.size)])])
-        }
+        // The batch has room for as many frames as a call may ask for.
+        let lent = unsafe UnsafeMutableRawBufferPointer(rebasing: batch[..<(frames.count * FrameNumber.size)])
+        unsafe try copy(frames, into: lent)
+        return try unsafe body([UnsafeRawBufferPointer(lent)])
+    }
+
+    public func copy(_ frames: ArraySlice<FrameNumber>, into buffer: UnsafeMutableRawBufferPointer) throws {
+        precondition(buffer.count == frames.count * FrameNumber.size)
+        if let flat { return unsafe try flat.file.read(frames, into: buffer) }
         var offset = 0
         for frame in frames {
-            // `offset` stays below `FrameBatch.limit` frames, the size of the batch.
-            let slot = unsafe UnsafeMutableRawBufferPointer(rebasing: batch[offset..<offset + FrameNumber.size])
+            // One slot for each of the frames.
+            let slot = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[offset..<offset + FrameNumber.size])
             unsafe try read(frame.address, into: slot)
             offset += FrameNumber.size
         }
-        return try unsafe body([UnsafeRawBufferPointer(rebasing: batch[..<offset])])
     }
 }

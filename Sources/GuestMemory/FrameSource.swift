@@ -21,10 +21,30 @@ public protocol FrameSource: AnyObject {
     func withFrames<Result>(
         _ frames: ArraySlice<FrameNumber>, _ body: (_ pieces: [UnsafeRawBufferPointer]) throws -> Result
     ) throws -> Result
+
+    /// Copies the contents of `frames`, in their order, to where they are wanted: for a source that has to copy anyway before it can lend.
+    /// - Parameter frames: at most `FrameBatch.limit` of them.
+    /// - Parameter buffer: of exactly their size; what is in it after an error is undefined.
+    func copy(_ frames: ArraySlice<FrameNumber>, into buffer: UnsafeMutableRawBufferPointer) throws
 }
 
 extension FrameSource {
     public var vmCoreInfoNote: [UInt8]? { nil }
+
+    public func copy(_ frames: ArraySlice<FrameNumber>, into buffer: UnsafeMutableRawBufferPointer) throws {
+        try unsafe withFrames(frames) { pieces in
+            var done = 0
+            for unsafe piece in unsafe pieces {
+                guard piece.count <= buffer.count - done else {
+                    throw MemoryFault(.damaged("more bytes than were asked for"), at: .null)
+                }
+                // The piece fits behind what is there already.
+                unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[done..<done + piece.count]).copyMemory(from: piece)
+                done += piece.count
+            }
+            guard done == buffer.count else { throw MemoryFault(.damaged("fewer bytes than were asked for"), at: .null) }
+        }
+    }
 }
 
 public enum FrameBatch {

@@ -70,4 +70,8 @@ public protocol PageSupply: ~Copyable {
     /// Maps `frames`, or reads those that were swapped out, in this order, and lends their bytes as pieces: together `frames.count` × 4096 bytes, each piece a multiple of 4096. A
     /// foreign mapping is one piece, a dump file gives one piece for each stretch of frames that lie together. The pieces are gone when `body` returns.
     mutating func lend(_ frames: [FrameNumber], _ body: (_ pieces: [UnsafeRawBufferPointer]) -> Void) throws(PageSupplyError)
+
+    /// Copies the bytes of `frames`, in this order, to where the disk takes them from. `buffer` has exactly their size; what is in it after an error is
+    /// undefined.
+    mutating func copy(_ frames: [FrameNumber], into buffer: UnsafeMutableRawBufferPointer) throws(PageSupplyError)
 }

@@ -42,7 +42,7 @@ import Testing
         let handle = try FileHandle(forReadingFrom: file)
         defer { try? handle.close() }
         let layout = FlatELF(descriptor: handle.fileDescriptor)
-        return try body(layout.map { FlatMemory($0, descriptor: handle.fileDescriptor) })
+        return try body(layout.map { FlatMemory(FlatFile(layout: $0, descriptor: handle.fileDescriptor)) })
     }
 
     static func read(_ memory: FlatMemory?, _ address: UInt64, _ count: Int) throws -> [UInt8] {
@@ -57,7 +57,7 @@ import Testing
         let memory = try #require(memory)
         var buffer = [UInt8](repeating: 0, count: frames.count * FrameNumber.size)
         // The buffer lives during the call.
-        try unsafe buffer.withUnsafeMutableBytes { try unsafe memory.read(frames.map { FrameNumber($0) }[...], into: $0) }
+        try unsafe buffer.withUnsafeMutableBytes { try unsafe memory.file.read(frames.map { FrameNumber($0) }[...], into: $0) }
         return buffer
     }
 

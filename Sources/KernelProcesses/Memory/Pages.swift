@@ -88,6 +88,33 @@ public struct KernelPages: PageSupply {
         if let failure { throw failure }
     }
 
+    public mutating func copy(
+        _ frames: [FrameNumber], into buffer: UnsafeMutableRawBufferPointer
+    ) throws(PageSupplyError) {
+        guard buffer.count == frames.count * FrameNumber.size else {
+            throw PageSupplyError("no room for \(frames.count) pages in \(buffer.count) bytes")
+        }
+        var rest = frames[...]
+        do {
+            while let first = rest.first {
+                let isSwapped = first.swapSlot != nil
+                let part = rest.prefix { ($0.swapSlot != nil) == isSwapped }.prefix(FrameBatch.limit)
+                let start = (frames.count - rest.count) * FrameNumber.size
+                // The part's place among all frames, for which there is room.
+                let place = unsafe UnsafeMutableRawBufferPointer(
+                    rebasing: buffer[start..<start + part.count * FrameNumber.size])
+                if isSwapped {
+                    try unsafe kernel.read(part.compactMap(\.swapSlot), into: place)
+                } else {
+                    try unsafe kernel.source.copy(part, into: place)
+                }
+                rest = rest.dropFirst(part.count)
+            }
+        } catch {
+            throw PageSupplyError("cannot read page contents: \(error)")
+        }
+    }
+
     /// The pages of one area that are its own: for a file, only those that were copied on write.
     @discardableResult
     func forEachPage(
@@ -105,6 +132,7 @@ public struct KernelPages: PageSupply {
         case .anonymous, .heap, .stack, .privateFile, .memfd(_, isPrivate: true):
             break
         }
+        var entries = MappedPages(mapping, facts)
         try space.tables.forEachEntry(
             in: mapping.start..<mapping.end, from: kernel.source,
             fault: { address, fault in throw PageSupplyError("page table for \(address) is unreadable: \(fault)") }
@@ -116,21 +144,13 @@ public struct KernelPages: PageSupply {
                     "page at \(address) was made untouchable (MADV_GUARD_INSTALL), which is not read of this kernel")
             }
             if let slot = entry.swapEntry {
-                try collector.add(
-                    address, kernel.place(of: slot, size: entry.size, for: "page at \(address)"), body)
-                counts.swapped += 1
-                return
+                entries.add(address, swappedTo: try kernel.place(of: slot, size: entry.size, for: "page at \(address)"))
+            } else if let first = entry.frame {
+                entries.add(address, first, pages: entry.size >> 12)
             }
-            guard let first = entry.frame else { return }
-            guard try kernel.isAnonymous(first, at: address, start: mapping.start, facts) else { return }
-            let pages = entry.size >> 12
-            for index in 0..<pages {
-                let page = VirtualAddress(address.rawValue &+ index << 12)
-                guard page >= mapping.start, page < mapping.end else { continue }
-                counts.anonymous += 1
-                try collector.add(page, FrameNumber(first.rawValue &+ index), body)
-            }
+            if entries.areMany { counts += try entries.handOn(of: kernel) { try collector.add($0, $1, body) } }
         }
+        counts += try entries.handOn(of: kernel) { try collector.add($0, $1, body) }
         return counts
     }
 

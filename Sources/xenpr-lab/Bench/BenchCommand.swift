@@ -4,55 +4,57 @@ import Foundation
 struct Bench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract:
-            "Measures a recovery of one large process, each thing beside what a plain tool or a plain reboot takes in the same run."
+            "Measures recovery, each thing beside what a plain tool or a plain reboot takes in the same run."
     )
 
     @Option(help: "Memory in MiB of the protected process that is recovered on Xen.")
     var megabytes = 128
-    @Option(help: "Memory in MiB of the protected process in the dump that is salvaged offline.")
+    @Option(help: "Memory in MiB of each of the two large processes in the dump that is salvaged offline.")
     var offlineMegabytes = 512
+    @Option(help: "Small processes in that dump.")
+    var processes = 200
+    @Flag(help: "Measure the dump only.")
+    var offline = false
+    @Flag(help: "Keep disks and dumps of the run, not only its logs.")
+    var keep = false
     @Option(help: "A file that gets the measurements as JSON.")
     var report: String?
 
     func run() async throws {
-        let setting = try await LabSetting.enter(on: .xen, packages: [], salvager: .minor)
-        defer { setting.leave(keep: false) }
+        // Before the run enters its namespaces, from which the host's network cannot be reached.
+        let drgn = await Self.drgn()
+        let setting = try await LabSetting.enter(on: offline ? .qemu : .xen, packages: [], salvager: .minor)
+        defer { setting.leave(keep: keep) }
         var bench = BenchReport(offlineProcessBytes: offlineMegabytes << 20, processBytes: megabytes << 20)
-        try await measureDump(setting, into: &bench)
-        try await measureXen(setting, into: &bench)
+        try await measureDump(setting, drgn: drgn, into: &bench)
+        if !offline { try await measureXen(setting, into: &bench) }
         if let report { try bench.writeReport(to: report) }
         print(bench.text)
     }
 
-    /// A recovery in QEMU leaves the dump of the dead kernel: it is salvaged again beside cp.
-    private func measureDump(_ setting: LabSetting, into bench: inout BenchReport) async throws {
+    /// A guest in QEMU that has crashed leaves a dump, from which the host takes what is to be measured.
+    private func measureDump(_ setting: LabSetting, drgn: Result<Drgn, LabFailure>, into bench: inout BenchReport) async throws
+    {
         let directory = try setting.part("qemu")
-        // The guest has beyond the process what main has elsewhere.
-        _ = try await recover(
-            offlineMegabytes, on: setting.qemuMachine(in: directory, memoryMebibytes: offlineMegabytes + 768), setting,
-            in: directory, kind: .qemu)
-        setting.progress("salvaging the dump again, beside cp")
-        let dump = "\(directory)/dump.elf"
-        let target = "\(directory)/bench-target"
-        let source = "\(directory)/bench-source"
-        var salvageSeconds = Double.infinity
-        var copySeconds = Double.infinity
-        // In turn, and the best of three of each, so that what else the host does counts for neither.
-        for _ in 0..<3 {
-            try? FileManager.default.removeItem(atPath: target)
-            let salvage = try await Measurement.run(
-                setting.programs.xenpr, ["salvage", dump, "--registers", dump + ".registers", "--to", target])
-            salvageSeconds = min(salvageSeconds, salvage.seconds)
-            bench.peakBytes = max(bench.peakBytes ?? 0, salvage.peakBytes)
-            let bytes = Int(try await Tool.require("du", ["-sb", target]).prefix { $0.isNumber }) ?? 0
-            try await Tool.require(
-                "/bin/sh", ["-c", "rm -f \(quoted(source))* && head -c \(bytes) \(quoted(dump)) > \(quoted(source))"])
-            // Salvage makes durable what it writes.
-            let copy = try await Measurement.run(
-                "/bin/sh", ["-c", "cp \(quoted(source)) \(quoted(source)).copy && sync \(quoted(source)).copy"])
-            copySeconds = min(copySeconds, copy.seconds)
-            bench.offline = BenchReport.Throughput(
-                bytes: bytes, salvageSeconds: salvageSeconds, other: "cp and sync", otherSeconds: copySeconds)
+        let groups = BenchGroups(mebibytes: offlineMegabytes, processes: processes, seed: .random(in: 1...(.max)))
+        // The guest has beyond the processes what main has elsewhere.
+        let dump = try await setting.dump(
+            ofGuestWith: BenchGroups.Kind.allCases.map { try groups.write($0, to: "\(directory)/bench") },
+            memoryMebibytes: 2 * offlineMegabytes + 768 + processes, in: directory)
+        let measured = DumpBench(setting: setting, groups: groups, dump: dump, directory: directory)
+        try await measured.salvage(into: &bench)
+        for kind in [BenchGroups.Kind.scattered, .huge] { bench.extractions.append(try await measured.extract(kind)) }
+        bench.listing = try await measured.list(beside: drgn)
+    }
+
+    /// The tool that is compared with, or why it cannot be had.
+    private static func drgn() async -> Result<Drgn, LabFailure> {
+        do {
+            return .success(try await Drgn.make(for: .bookworm, in: Cache(), progress: Progress()))
+        } catch let failure as LabFailure {
+            return .failure(failure)
+        } catch {
+            return .failure(LabFailure("\(error)"))
         }
     }
 
@@ -60,7 +62,7 @@ struct Bench: AsyncParsableCommand {
     private func measureXen(_ setting: LabSetting, into bench: inout BenchReport) async throws {
         let directory = try setting.part("xen")
         let machine = try setting.xenMachine(in: directory)
-        let recovery = try await recover(megabytes, on: machine, setting, in: directory, kind: .xen)
+        let recovery = try await recover(megabytes, on: machine, setting, in: directory)
         do {
             bench.phases = recovery.phases
             bench.takeoverSeconds = recovery.phases.first { $0.phase == "takeover" }?.seconds
@@ -83,13 +85,13 @@ struct Bench: AsyncParsableCommand {
 
     /// One recovery of the bench's case, which must succeed. The machine stays up.
     private func recover(
-        _ megabytes: Int, on machine: any LabMachine, _ setting: LabSetting, in directory: String, kind: MachineKind
+        _ megabytes: Int, on machine: any LabMachine, _ setting: LabSetting, in directory: String
     ) async throws -> LabReport.Recovery {
         let definition = try BenchCase.write(megabytes: megabytes, to: "\(directory)/bench-memory")
         let run = LabRun(
             machine: machine, runners: [CaseRunner(definition, directory: directory)], trigger: .sysrq, salvager: .minor,
-            report: LabReport(on: kind.rawValue, salvage: "minor", logs: directory), progress: setting.progress,
-            staysUp: kind == .xen)
+            report: LabReport(on: MachineKind.xen.rawValue, salvage: "minor", logs: directory), progress: setting.progress,
+            staysUp: true)
         let result = await run.run()
         if let failure = result.failure { throw LabFailure("cannot measure a recovery: \(failure)") }
         guard let recovery = result.recoveries.first, result.passed == 1 else {

@@ -23,13 +23,84 @@ struct BenchReport: Encodable, Sendable {
         }
     }
 
+    /// A large process that came out of a dump, every byte of its memory compared.
+    struct Extraction: Encodable, Sendable {
+        /// How its pages lie in the guest's memory: scattered or huge.
+        var pages: String
+        var processBytes: Int
+        var bytes = 0
+        /// The best of some runs of the whole program, with its start and the learning of the kernel's types.
+        var seconds = Double.infinity
+        /// What of that was writing, until everything was durable.
+        var writingSeconds = Double.infinity
+        let other = "dd conv=fsync"
+        var otherSeconds = Double.infinity
+        /// The time over the other's: 1 is as fast.
+        var ratio: Double { seconds / max(otherSeconds, 1e-9) }
+        var writingRatio: Double { writingSeconds / max(otherSeconds, 1e-9) }
+
+        init(pages: String, processBytes: Int) {
+            self.pages = pages
+            self.processBytes = processBytes
+        }
+
+        mutating func add(bytes: Int, seconds: Double, writingSeconds: Double, otherSeconds: Double) {
+            self.bytes = bytes
+            self.seconds = min(self.seconds, seconds)
+            self.writingSeconds = min(self.writingSeconds, writingSeconds)
+            self.otherSeconds = min(self.otherSeconds, otherSeconds)
+        }
+
+        private enum CodingKeys: String, CodingKey {
+            case pages, processBytes, bytes, seconds, writingSeconds, other, otherSeconds, ratio, writingRatio
+        }
+
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.container(keyedBy: CodingKeys.self)
+            try container.encode(pages, forKey: .pages)
+            try container.encode(processBytes, forKey: .processBytes)
+            try container.encode(bytes, forKey: .bytes)
+            try container.encode(seconds, forKey: .seconds)
+            try container.encode(writingSeconds, forKey: .writingSeconds)
+            try container.encode(other, forKey: .other)
+            try container.encode(otherSeconds, forKey: .otherSeconds)
+            try container.encode(ratio, forKey: .ratio)
+            try container.encode(writingRatio, forKey: .writingRatio)
+        }
+    }
+
+    /// The areas and descriptors of all processes in a dump.
+    struct Listing: Encodable, Sendable {
+        struct Other: Encodable, Sendable {
+            var tool: String
+            var startSeconds: Double
+            var seconds: Double
+        }
+
+        var processes: Int
+        var areas: Int
+        var descriptors: Int
+        /// Until the kernel was understood, and the end of the program.
+        var startSeconds: Double
+        /// Of both lists.
+        var seconds: Double
+        /// What counted the same.
+        var other: Other?
+        /// Why there is no other.
+        var notCompared: String?
+    }
+
     let schema = "xenpr.bench/1"
-    /// Memory of the protected process whose dump is salvaged offline.
+    /// Memory of each of the large processes in the dump that is salvaged offline.
     var offlineProcessBytes: Int
     /// Memory of the protected process on Xen.
     var processBytes: Int
     /// A dump of a QEMU guest salvaged on the host, beside cp.
     var offline: Throughput?
+    /// Large processes out of the dump, beside dd.
+    var extractions: [Extraction] = []
+    /// Areas and descriptors of all processes of the dump, beside drgn.
+    var listing: Listing?
     /// The minor's salvage of a Xen guest to the recovery volume, beside dd in the control domain.
     var volume: Throughput?
     /// The salvager's own memory, whatever the process has.
@@ -44,8 +115,8 @@ struct BenchReport: Encodable, Sendable {
     var phases: [Phase] = []
 
     private enum CodingKeys: String, CodingKey {
-        case schema, offlineProcessBytes, processBytes, offline, volume, peakBytes, takeoverSeconds, downtimeSeconds,
-            plainRebootSeconds, phases
+        case schema, offlineProcessBytes, processBytes, offline, extractions, listing, volume, peakBytes, takeoverSeconds,
+            downtimeSeconds, plainRebootSeconds, phases
     }
 
     /// Each measurement beside what it should be.
@@ -58,6 +129,14 @@ struct BenchReport: Encodable, Sendable {
         }
         var lines = ["process: \(mebibytes(processBytes)) on Xen, \(mebibytes(offlineProcessBytes)) in the dump"]
         if let offline { lines.append(compared("offline salvage of a dump", offline)) }
+        for item in extractions {
+            lines.append(
+                "a process with \(item.pages) pages out of the dump, every byte compared: \(mebibytes(item.bytes)) in "
+                    + "\(number(item.seconds)) s (\(number(item.writingSeconds)) s of it writing), \(item.other) of as many bytes in "
+                    + "\(number(item.otherSeconds)) s: \(number(item.ratio)) times that (aim: "
+                    + "\(item.pages == BenchGroups.Kind.huge.rawValue ? "1.0" : "1.3") or less)")
+        }
+        if let listing { lines.append(text(of: listing)) }
         if let volume { lines.append(compared("salvage to the recovery volume on Xen", volume)) }
         if let peakBytes { lines.append("peak memory of the salvager: \(mebibytes(peakBytes)) (aim: under 64 MiB)") }
         if let takeoverSeconds { lines.append("takeover: \(number(takeoverSeconds)) s") }
@@ -68,5 +147,18 @@ struct BenchReport: Encodable, Sendable {
                     + "\(number(downtimeSeconds / plainRebootSeconds)) times that (aim: 1.3 or less)")
         }
         return lines.joined(separator: "\n")
+    }
+
+    private func text(of listing: Listing) -> String {
+        func number(_ value: Double) -> String { String(format: "%.3f", value) }
+        let ours =
+            "listing \(listing.areas) areas and \(listing.descriptors) descriptors of \(listing.processes) processes: "
+            + "\(number(listing.seconds)) s after a start of \(number(listing.startSeconds)) s (aim: under 0.2 s)"
+        guard let other = listing.other else {
+            return ours + "; not compared: \(listing.notCompared ?? "there was no other tool")"
+        }
+        return ours
+            + "; \(other.tool), which counts the same, \(number(other.seconds)) s after \(number(other.startSeconds)) s: "
+            + "\(number(listing.seconds / max(other.seconds, 1e-9))) of its time (aim: 0.1 or less)"
     }
 }

@@ -20,7 +20,9 @@ struct Scale: AsyncParsableCommand {
         if plot != nil { _ = try await Tool.require("gnuplot", ["--version"]) }
         let setting = try await LabSetting.enter(on: .qemu, packages: [], salvager: .minor)
         defer { setting.leave(keep: false) }
-        let dump = try await crash(ScaleCase.all, setting)
+        let dump = try await setting.dump(
+            ofGuestWith: ScaleCase.all.map { try $0.write(to: "\(setting.directory)/scale") },
+            memoryMebibytes: Self.memoryMebibytes, in: setting.directory)
         var result = ScaleReport()
         for item in ScaleCase.all {
             result.points.append(try await salvage(item, out: dump, setting))
@@ -31,35 +33,6 @@ struct Scale: AsyncParsableCommand {
             let script = "\(setting.directory)/scale.gnuplot"
             try result.plot(to: plot).write(toFile: script, atomically: true, encoding: .utf8)
             try await Tool.require("gnuplot", [script])
-        }
-    }
-
-    /// The dump of a guest in which all these groups were alive.
-    private func crash(_ items: [ScaleCase], _ setting: LabSetting) async throws -> String {
-        let machine = setting.qemuMachine(in: setting.directory, memoryMebibytes: Self.memoryMebibytes)
-        do {
-            let runners = try items.map {
-                CaseRunner(try $0.write(to: "\(setting.directory)/scale"), directory: setting.directory)
-            }
-            for runner in runners { try await runner.build() }
-            setting.progress("booting main")
-            try await machine.boot()
-            setting.progress("starting \(runners.count) groups")
-            try await machine.main.copyIn(
-                "\(setting.directory)/\(CaseRunner.copies)", to: CaseRunner.places, timeout: .seconds(300))
-            let main = machine.main
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                for runner in runners { group.addTask { try await runner.start(in: main) } }
-                try await group.waitForAll()
-            }
-            setting.progress("crashing main's kernel")
-            try await machine.crash(.sysrq)
-            let dump = try await machine.dump()
-            await machine.shutdown()
-            return dump
-        } catch {
-            await machine.shutdown()
-            throw error
         }
     }
 
