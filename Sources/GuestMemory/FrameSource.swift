@@ -34,7 +34,8 @@ extension FrameSource {
     public func copy(_ frames: ArraySlice<FrameNumber>, into buffer: UnsafeMutableRawBufferPointer) throws {
         try unsafe withFrames(frames) { pieces in
             var done = 0
-            for unsafe piece in unsafe pieces {
+            for index in unsafe pieces.indices {
+                let piece = unsafe pieces[index]
                 guard piece.count <= buffer.count - done else {
                     throw MemoryFault(.damaged("more bytes than were asked for"), at: .null)
                 }

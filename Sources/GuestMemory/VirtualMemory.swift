@@ -66,8 +66,28 @@
         return value
     }
 
+    /// Reads a little-endian integer of 1, 2, 4 or 8 bytes, zero-extended. Most of a walk is this, and a generic function would be looked up each time.
+    public func unsigned(at address: VirtualAddress, size: Int) throws(MemoryFault) -> UInt64 {
+        guard size == 8 || size == 4 || size == 2 || size == 1 else {
+            throw MemoryFault(.damaged("field of \(size) bytes read as an integer"), at: address)
+        }
+        let offset = address.offsetInPage
+        guard offset + size <= FrameNumber.size else {
+            return try bytes(at: address, count: size).reversed().reduce(0) { $0 << 8 | UInt64($1) }
+        }
+        observer?(address, size)
+        let page = unsafe try page(of: address)
+        // `offset + size` was checked against the page.
+        return switch size {
+        case 8: unsafe UInt64(littleEndian: page.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+        case 4: unsafe UInt64(UInt32(littleEndian: page.loadUnaligned(fromByteOffset: offset, as: UInt32.self)))
+        case 2: unsafe UInt64(UInt16(littleEndian: page.loadUnaligned(fromByteOffset: offset, as: UInt16.self)))
+        default: unsafe UInt64(page[offset])
+        }
+    }
+
     public func pointer(at address: VirtualAddress) throws(MemoryFault) -> VirtualAddress {
-        VirtualAddress(try integer(at: address, as: UInt64.self))
+        VirtualAddress(try unsigned(at: address, size: 8))
     }
 
     /// Copies `count` bytes.

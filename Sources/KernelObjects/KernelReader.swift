@@ -23,13 +23,7 @@ public struct KernelReader {
             }
             return (word >> UInt64(bits.first)) & ((1 << UInt64(bits.count)) - 1)
         }
-        return switch field.size {
-        case 8: try memory.integer(at: address, as: UInt64.self)
-        case 4: UInt64(try memory.integer(at: address, as: UInt32.self))
-        case 2: UInt64(try memory.integer(at: address, as: UInt16.self))
-        case 1: UInt64(try memory.integer(at: address, as: UInt8.self))
-        default: throw MemoryFault(.damaged("field of \(field.size) bytes read as an integer"), at: address)
-        }
+        return try memory.unsigned(at: address, size: field.size)
     }
 
     /// The value of a signed member, sign-extended.
@@ -72,6 +66,6 @@ public struct KernelReader {
     /// The value of a kernel variable.
     public func variable(_ name: String) throws(MemoryFault) -> UInt64? {
         guard let address = symbols.addresses[name] else { return nil }
-        return try memory.integer(at: address, as: UInt64.self)
+        return try memory.unsigned(at: address, size: 8)
     }
 }

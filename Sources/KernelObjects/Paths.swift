@@ -118,6 +118,14 @@ extension KernelReader {
         return bytes
     }
 
+    /// Whether a dentry has a name and no place, as those of pipes, sockets and anonymous inodes have (`d_alloc_pseudo`, fs/dcache.c).
+    public func isPlaceless(
+        mount: VirtualAddress, dentry: VirtualAddress, layout: PathLayout
+    ) throws(MemoryFault) -> Bool {
+        guard try pointer(layout.dentryParent, of: dentry) == dentry else { return false }
+        return try pointer(layout.mountRoot, of: container(of: mount, layout.mountEmbedded)) != dentry
+    }
+
     /// `d_unhashed`: nobody can find the dentry by its name any more.
     public func isUnhashed(_ dentry: VirtualAddress, layout: PathLayout) throws(MemoryFault) -> Bool {
         if try pointer(layout.dentryParent, of: dentry) == dentry { return false }

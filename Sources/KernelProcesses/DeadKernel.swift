@@ -81,6 +81,7 @@ public final class DeadKernel {
     /// Disks that were asked for and are not at hand.
     public internal(set) var missingDisks: Set<String> = []
     var swapAreas: [Int: SwapArea] = [:]
+    var knownPageMap: UInt64?
     var knownRunningTasks: [Int: TaskAddress]?
 
     /// The symbols that the walk asks for.

@@ -6,7 +6,8 @@ extension PageSupply where Self: ~Copyable {
         var done = 0
         var fits = true
         try unsafe lend(frames) { pieces in
-            for unsafe piece in unsafe pieces where fits {
+            for index in unsafe pieces.indices where fits {
+                let piece = unsafe pieces[index]
                 guard piece.count <= buffer.count - done else {
                     fits = false
                     return

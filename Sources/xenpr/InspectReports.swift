@@ -85,9 +85,9 @@ struct MemoryReport: InspectReport {
         pid = read.process.pid
         var pages = read.group.pages
         areas = (read.addressSpace?.mappings ?? []).map { mapping in
-            let protection = [(1, "r"), (2, "w"), (4, "x")].map { mapping.protection & UInt32($0.0) != 0 ? $0.1 : "-" }.joined()
-            return Entry(
-                start: hex(mapping.start.rawValue), end: hex(mapping.end.rawValue), protection: protection,
+            Entry(
+                start: hex(mapping.start.rawValue), end: hex(mapping.end.rawValue),
+                protection: protectionText(mapping.protection),
                 offset: mapping.offsetBytes, residentPages: try? pages.savedPages(of: mapping, in: read.process.addressSpace),
                 what: Self.describe(mapping.kind, read.group.group))
         }

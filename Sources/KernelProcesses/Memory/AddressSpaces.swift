@@ -108,7 +108,7 @@ extension DeadKernel {
         return regions
     }
 
-    private func forEachArea(of mm: VirtualAddress, _ body: (VirtualAddress, ClosedRange<UInt64>?) -> Void) -> MemoryFault? {
+    func forEachArea(of mm: VirtualAddress, _ body: (VirtualAddress, ClosedRange<UInt64>?) -> Void) -> MemoryFault? {
         if let tree = layout.memory.tree, let maple = layout.memory.maple {
             return reader.forEach(inMapleTree: mm + tree.offset, layout: maple, limit: Self.areaLimit, body)
         }
@@ -158,20 +158,27 @@ extension DeadKernel {
         return mapping
     }
 
+    /// What the kernel calls an area that it made itself; nil for those of programs.
+    func specialName(ofArea area: VirtualAddress) throws(MemoryFault) -> String? {
+        let fields = layout.memory
+        let operations = try reader.pointer(fields.operations, of: area)
+        guard !operations.isNull, operations == manifest.symbols.addresses["special_mapping_vmops"] else { return nil }
+        let special = try reader.pointer(fields.privateData, of: area)
+        return try reader.memory.string(at: reader.pointer(fields.specialName, of: special), limit: 64)
+    }
+
     private func kind(
         of area: VirtualAddress, flags: UInt64, start: VirtualAddress, end: VirtualAddress, in space: AddressSpace,
         files: inout FileReader
     ) throws(MemoryFault) -> Mapping.Kind {
         let fields = layout.memory
-        let operations = try reader.pointer(fields.operations, of: area)
-        if !operations.isNull, operations == manifest.symbols.addresses["special_mapping_vmops"] {
-            let special = try reader.pointer(fields.privateData, of: area)
-            switch try reader.memory.string(at: reader.pointer(fields.specialName, of: special), limit: 64) {
-            case "[vdso]": return .vdso
-            case "[vvar]", "[vvar_vclock]": return .vvar
-            case let name: return .unsupported("kernel mapping \(name)")
-            }
+        switch try specialName(ofArea: area) {
+        case nil: break
+        case "[vdso]": return .vdso
+        case "[vvar]", "[vvar_vclock]": return .vvar
+        case let name?: return .unsupported("kernel mapping \(name)")
         }
+        let operations = try reader.pointer(fields.operations, of: area)
         if flags & AreaFlags.hugeTLB != 0 { return .unsupported("hugetlb memory") }
         let file = try reader.pointer(fields.file, of: area)
         if flags & (AreaFlags.pfnMap | AreaFlags.io | AreaFlags.mixedMap) != 0 { return .unsupported("device memory") }

@@ -181,6 +181,14 @@ extension DeadKernel {
         return zeroFrames.contains(frame)
     }
 
+    /// `vmemmap_base`, where the array of `struct page` begins.
+    private func pageMap() throws(MemoryFault) -> UInt64 {
+        if let knownPageMap { return knownPageMap }
+        guard let map = try reader.variable("vmemmap_base") else { throw damage("no vmemmap_base", at: .null) }
+        knownPageMap = map
+        return map
+    }
+
     /// Whether a page is anonymous, once it is known to be the one that belongs to this address.
     ///
     /// `page->index` is the page's number in its area (linear_page_index), and an anonymous page's `anon_vma` is of the same tree as its area's: both are what
@@ -189,9 +197,7 @@ extension DeadKernel {
         throws(MemoryFault)
         -> Bool
     {
-        guard let map = try reader.variable("vmemmap_base") else {
-            throw MemoryFault(.damaged("no vmemmap_base"), at: frame.address)
-        }
+        let map = try pageMap()
         let size = UInt64(layout.pages.size)
         let own = VirtualAddress(map &+ frame.rawValue &* size)
         let page = try head(ofPage: own)
