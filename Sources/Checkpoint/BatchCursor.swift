@@ -9,8 +9,8 @@ struct BatchCursor {
     private var resumeAddress: UInt64 = 0
     private var isDone = false
 
-    /// 512 Ki runs take 12 MiB and cover at least 2 GiB, so few processes are walked twice.
-    init(_ object: MemoryObject, runLimit: Int = 512 << 10) {
+    /// 256 Ki runs take 6 MiB and cover at least 1 GiB, so few processes are walked twice.
+    init(_ object: MemoryObject, runLimit: Int = 256 << 10) {
         self.object = object
         self.runLimit = runLimit
     }

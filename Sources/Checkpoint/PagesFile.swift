@@ -5,30 +5,20 @@ import ProcessModel
 
 /// A file of whole pages, written around the page cache.
 ///
-/// Pages go from where they are, once, into one of two buffers, and from there to the disk (O_DIRECT) while the other is being filled. Through the page cache each
-/// would cost the salvager a page of its memory, work for that page twice (to dirty it, to clean it), and the wait for all of them at the end, while nothing reads
-/// them again before the guest has rebooted. File systems without direct access get plain writes.
-///
-/// Safe although it owns raw memory: that is allocated here, freed in `deinit` after the last write, and never handed out.
-@safe struct PagesFile: ~Copyable {
+/// Pages go from where they are, once, into a buffer, and from there to the disk (O_DIRECT) while others are being filled. Through the page cache each would cost
+/// the salvager a page of its memory, work for that page twice (to dirty it, to clean it), and the wait for all of them at the end, while nothing reads them again
+/// before the guest has rebooted. File systems without direct access get plain writes.
+struct PagesFile: ~Copyable {
     private let descriptor: Int32
     private let name: String
-    /// Aligned to a page, as direct access demands of memory, offset and length.
-    private var buffer: UnsafeMutableRawBufferPointer
-    /// The other buffer, which may be on its way to the disk; empty while all pages fit into the first.
-    private var spare: UnsafeMutableRawBufferPointer
+    private var writer: DirectWriter
     private var filled = 0
     /// Pages that come next and are not read yet: neighbours are read together.
     private var pending: [FrameNumber] = []
-    /// Only for files that are larger than a buffer.
-    private var writer: BackgroundWriter?
     private var failure: CheckpointError?
     private var bytesHandedOver: UInt64 = 0
-    /// Bytes from the first on that have arrived; known once the file is finished, or could not be.
-    private(set) var bytesWritten: UInt64 = 0
 
-    /// Bytes that go to the disk at once: enough to keep a disk busy, and as many as a source lends.
-    private static let capacity = FrameBatch.limit * FrameNumber.size
+    private static let capacity = DirectWriter.bufferSize
 
     /// Creates `name` in an open directory; it must not exist.
     init(creating name: String, in directory: OutputDirectory) throws(CheckpointError) {
@@ -38,20 +28,16 @@ import ProcessModel
         _ = xpr_bypass_page_cache(opened)
         descriptor = opened
         self.name = "\(directory.path)/\(name)"
-        unsafe buffer = .allocate(byteCount: Self.capacity, alignment: FrameNumber.size)
-        unsafe spare = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+        writer = DirectWriter(opened)
     }
 
-    deinit {
-        // After an error the thread is still there.
-        _ = writer?.finish()
-        close(descriptor)
-        unsafe buffer.deallocate()
-        unsafe spare.deallocate()
-    }
+    deinit { close(descriptor) }
 
     /// Bytes in the file once everything is written.
     var byteCount: UInt64 { bytesHandedOver &+ UInt64(filled) &+ UInt64(pending.count * FrameNumber.size) }
+
+    /// Bytes from the first on that have arrived.
+    var bytesWritten: UInt64 { writer.bytesWritten }
 
     /// Appends pages of the dead memory. They are read now or with a later call.
     mutating func append<Supply: PageSupply & ~Copyable>(_ run: PageRun, from supply: inout Supply) throws(CheckpointError) {
@@ -67,8 +53,9 @@ import ProcessModel
         var rest = bytes[...]
         while !rest.isEmpty {
             let part = rest.prefix(Self.capacity - filled)
+            let place = filled..<filled + part.count
             // The part fits into the rest of the buffer.
-            unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[filled..<filled + part.count]).copyBytes(from: part)
+            unsafe writer.withBuffer { unsafe UnsafeMutableRawBufferPointer(rebasing: $0[place]).copyBytes(from: part) }
             filled += part.count
             rest = rest.dropFirst(part.count)
             if filled == Self.capacity { try handOver() }
@@ -80,43 +67,30 @@ import ProcessModel
         defer { pending.removeAll(keepingCapacity: true) }
         if let failure { throw failure }
         guard !pending.isEmpty else { return }
-        let count = pending.count * FrameNumber.size
+        let place = filled..<filled + pending.count * FrameNumber.size
         do throws(PageSupplyError) {
-            // `append` lets no more pages wait than fit.
-            try unsafe supply.copy(pending, into: UnsafeMutableRawBufferPointer(rebasing: buffer[filled..<filled + count]))
+            try unsafe writer.withBuffer { buffer throws(PageSupplyError) in
+                // `append` lets no more pages wait than fit.
+                try unsafe supply.copy(pending, into: UnsafeMutableRawBufferPointer(rebasing: buffer[place]))
+            }
         } catch {
             throw .pages(error.description)
         }
-        filled += count
+        filled = place.upperBound
         if filled == Self.capacity { try handOver() }
     }
 
-    /// Has a full buffer written, and goes on with the other one.
+    /// Has the buffer written. Behind an error there is a hole, so nothing more is.
     private mutating func handOver() throws(CheckpointError) {
-        if writer == nil { writer = BackgroundWriter(descriptor) }
-        guard let writer else { return try writeHere() }
-        if unsafe spare.isEmpty { unsafe spare = .allocate(byteCount: Self.capacity, alignment: FrameNumber.size) }
-        // What is in this buffer stays as it is until it is the spare one's turn again to be handed over. The call waits for that one.
-        try check(unsafe writer.write(UnsafeRawBufferPointer(buffer)))
-        unsafe swap(&buffer, &spare)
+        try check(writer.submit(filled))
         bytesHandedOver &+= UInt64(filled)
         filled = 0
     }
 
-    /// Without a thread.
-    private mutating func writeHere() throws(CheckpointError) {
-        try check(
-            unsafe BackgroundWriter.write(
-                UnsafeRawBufferPointer(rebasing: buffer[..<filled]), to: descriptor, counting: &bytesWritten))
-        bytesHandedOver &+= UInt64(filled)
-        filled = 0
-    }
-
-    /// Remembers an error, after which there is a hole that nothing can be written behind.
     private mutating func check(_ code: Int32) throws(CheckpointError) {
         guard code != 0 else { return }
-        let error = CheckpointError.system("write \(name)", code: code)
-        failure = failure ?? error
+        let error = failure ?? CheckpointError.system("write \(name)", code: code)
+        failure = error
         throw error
     }
 
@@ -124,14 +98,8 @@ import ProcessModel
     mutating func finish<Supply: PageSupply & ~Copyable>(from supply: inout Supply) throws(CheckpointError) {
         var unread: CheckpointError?
         do throws(CheckpointError) { try read(from: &supply) } catch { unread = error }
-        if let writer {
-            self.writer = nil
-            let code = writer.finish()
-            bytesWritten = writer.bytesWritten
-            try check(code)
-        }
-        if let failure { throw failure }
-        try writeHere()
+        if failure == nil, filled > 0 { try? handOver() }
+        try check(writer.finish())
         if let unread { throw unread }
     }
 }

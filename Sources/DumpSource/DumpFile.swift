@@ -85,6 +85,8 @@ public struct DumpError: Error, Sendable, CustomStringConvertible {
 
     /// From the dump's VMCOREINFO note; QEMU writes one when the guest told it where to find it.
     public var vmCoreInfoNote: [UInt8]? {
+        // An ELF dump does not say whose kernel is in it, and until then libkdumpfile takes the note for nobody's.
+        _ = unsafe kdump_set_string_attr(context, KDUMP_ATTR_OSTYPE, "linux")
         var raw: UnsafeMutablePointer<CChar>?
         // On success the string is a copy that is ours to free.
         guard unsafe kdump_vmcoreinfo_raw(context, &raw) == KDUMP_OK, let text = unsafe raw else {

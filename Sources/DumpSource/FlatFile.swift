@@ -9,15 +9,17 @@ struct FlatFile: Sendable {
     /// It belongs to the ``DumpFile``.
     let descriptor: Int32
 
-    /// Threads that read page contents, and frames that are worth another thread.
+    /// Threads that read page contents, and calls that are worth another thread.
     private static let threads = max(1, min(4, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
     private static let share = 64
 
     /// Reads frames one behind the other. `buffer` must have room for all of them.
     ///
-    /// Most of the time goes by waiting for memory, or for the disk where the dump is not cached: several threads wait at once.
+    /// What lies together is one call. With what is scattered most of the time goes by waiting for memory, or for the disk where the dump is not cached: several
+    /// threads wait at once.
     func read(_ frames: ArraySlice<FrameNumber>, into buffer: UnsafeMutableRawBufferPointer) throws(MemoryFault) {
-        let parts = min(Self.threads, frames.count / Self.share)
+        let pieces = zip(frames, frames.dropFirst()).count { $1.rawValue != $0.rawValue &+ 1 }
+        let parts = min(Self.threads, pieces / Self.share)
         guard parts > 1 else { return try unsafe readInOrder(frames, into: buffer) }
         let faults = Mutex<[Int: MemoryFault]>([:])
         // Outlives the threads, which have all ended when the call returns, and each has its own part of it.
