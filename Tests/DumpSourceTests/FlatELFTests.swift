@@ -79,6 +79,20 @@ import Testing
         }
     }
 
+    /// As many that one thread would not do.
+    @Test func manyScatteredFramesComeInTheirOrder() throws {
+        try Self.open(Self.core([(0x1000, 1000)])) { memory throws in
+            let frames = (0..<UInt64(1000)).map { $0 * 377 % 1000 + 1 }
+            let bytes = try Self.read(memory, frames)
+            let marks = stride(from: 0, to: bytes.count, by: FrameNumber.size).map { bytes[$0] }
+            #expect(marks == frames.map { Self.mark(FrameNumber($0)) })
+            #expect(bytes.suffix(4096).allSatisfy { $0 == marks.last })
+            var missing = frames
+            missing[900] = 5000
+            #expect(throws: MemoryFault(.notInDump, at: FrameNumber(5000).address)) { try Self.read(memory, missing) }
+        }
+    }
+
     @Test func saysWhatIsNotThere() throws {
         try Self.open(Self.core([(0x1000, 2)])) { memory throws in
             for address in [0, 0xfff, 0x3000, UInt64.max - 7] {

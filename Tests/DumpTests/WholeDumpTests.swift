@@ -16,6 +16,39 @@ struct WholeDumpTests {
         for group in groups { #expect(!group.group.processes.isEmpty) }
     }
 
+    /// The quick look at every process sees what the thorough one sees of those that are protected.
+    @Test func listsAgreeWithWhatIsReadOfGroups() throws {
+        let kernel = try DumpUnderTest.kernel()
+        var listing = ProcessListing(kernel)
+        let areas = Dictionary(uniqueKeysWithValues: listing.areas().map { ($0.pid, $0.items) })
+        let descriptors = Dictionary(uniqueKeysWithValues: listing.descriptors().map { ($0.pid, $0.items) })
+        #expect(kernel.gaps.isEmpty, "\(kernel.gaps)")
+        for read in kernel.groups() {
+            for process in read.group.processes {
+                guard let space = process.addressSpace.flatMap({ read.group.addressSpaces[$0] }) else { continue }
+                let listed = try #require(areas[process.pid])
+                #expect(listed.map(\.start) == space.mappings.map(\.start))
+                #expect(listed.map(\.end) == space.mappings.map(\.end))
+                #expect(listed.map(\.protection) == space.mappings.map(\.protection))
+                for (area, mapping) in zip(listed, space.mappings) {
+                    switch mapping.kind {
+                    case .heap: #expect(area.what == "[heap]")
+                    case .stack: #expect(area.what == "[stack]")
+                    case .vdso: #expect(area.what == "[vdso]")
+                    case .privateFile(let id):
+                        guard case .path(let node) = read.group.openFiles[id]?.kind, !node.isDeleted else { break }
+                        #expect(area.what.hasSuffix("\(node.path)"))
+                    default: break
+                    }
+                }
+                guard let table = process.descriptorTable.flatMap({ read.group.descriptorTables[$0] }) else { continue }
+                let files = try #require(descriptors[process.pid])
+                #expect(files.map(\.number) == table.descriptors.map(\.number))
+                #expect(files.map(\.flags) == table.descriptors.map { read.group.openFiles[$0.file]?.flags })
+            }
+        }
+    }
+
     @Test func theLogTellsWhyTheKernelDied() throws {
         let message = try #require(try DumpUnderTest.kernel().panicMessage())
         #expect(message.hasPrefix("sysrq triggered crash"))

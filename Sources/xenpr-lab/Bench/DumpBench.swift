@@ -45,7 +45,7 @@ struct DumpBench: Sendable {
             guard salvage.status == 0 else { throw LabFailure("the group \(name) was refused") }
             let bytes = try await bytesWritten()
             try groups.contents.compare(withImagesIn: "\(target)/groups/\(name)/images")
-            let writing = try writingSeconds()
+            let seconds = try salvageSeconds()
             try FileManager.default.removeItem(atPath: target)
             // fsync, for salvage makes durable what it writes.
             let other = try await Measurement.run(
@@ -55,7 +55,8 @@ struct DumpBench: Sendable {
                     "status=none",
                 ])
             try FileManager.default.removeItem(atPath: source)
-            result.add(bytes: bytes, seconds: salvage.seconds, writingSeconds: writing, otherSeconds: other.seconds)
+            result.add(
+                bytes: bytes, seconds: seconds, programSeconds: salvage.seconds, otherSeconds: other.seconds)
         }
         return result
     }
@@ -115,18 +116,17 @@ struct DumpBench: Sendable {
         Int(try await Tool.require("du", ["-sb", target]).prefix { $0.isNumber }) ?? 0
     }
 
-    /// How much of a salvage was writing, as its manifest has it.
-    private func writingSeconds() throws -> Double {
+    /// How long a salvage took from a kernel that was understood until the last group was durable, as its manifest has it.
+    private func salvageSeconds() throws -> Double {
         struct Manifest: Decodable {
             struct Phase: Decodable {
-                var phase: String
                 var seconds: Double
             }
             var timeline: [Phase]
         }
         let manifest = try JSONDecoder().decode(
             Manifest.self, from: Data(contentsOf: URL(fileURLWithPath: "\(target)/recovery.json")))
-        return manifest.timeline.filter { $0.phase == "writing" }.reduce(0) { $0 + $1.seconds }
+        return manifest.timeline.reduce(0) { $0 + $1.seconds }
     }
 
     private func shell(_ command: String) async throws {
