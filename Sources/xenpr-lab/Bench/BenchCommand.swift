@@ -26,8 +26,14 @@ struct Bench: AsyncParsableCommand {
         let setting = try await LabSetting.enter(on: offline ? .qemu : .xen, packages: [], salvager: .minor)
         defer { setting.leave(keep: keep) }
         var bench = BenchReport(offlineProcessBytes: offlineMegabytes << 20, processBytes: megabytes << 20)
-        try await measureDump(setting, drgn: drgn, into: &bench)
-        if !offline { try await measureXen(setting, into: &bench) }
+        do {
+            try await measureDump(setting, drgn: drgn, into: &bench)
+            if !offline { try await measureXen(setting, into: &bench) }
+        } catch {
+            // What was measured until then took minutes.
+            print(bench.text)
+            throw error
+        }
         if let report { try bench.writeReport(to: report) }
         print(bench.text)
     }
