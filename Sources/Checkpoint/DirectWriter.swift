@@ -12,7 +12,7 @@ import Synchronization
 @safe struct DirectWriter: ~Copyable {
     /// Bytes of a buffer, and how many there are at most.
     static let bufferSize = 2 << 20
-    private static let bufferLimit = 4
+    private static let bufferLimit = 3
     /// Bytes for which blocks are taken at once. On a volume that runs full as many are missing elsewhere until the file is finished.
     private static let advance: UInt64 = 16 << 20
 

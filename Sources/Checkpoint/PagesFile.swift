@@ -7,7 +7,8 @@ import ProcessModel
 ///
 /// Pages go from where they are, once, into a buffer, and from there to the disk (O_DIRECT) while others are being filled. Through the page cache each would cost
 /// the salvager a page of its memory, work for that page twice (to dirty it, to clean it), and the wait for all of them at the end, while nothing reads them again
-/// before the guest has rebooted. File systems without direct access get plain writes.
+/// before the guest has rebooted. File systems without direct access get plain writes, and so do small files: of those a disk writes many at once, which is worth
+/// more.
 struct PagesFile: ~Copyable {
     private let descriptor: Int32
     private let name: String
@@ -19,13 +20,13 @@ struct PagesFile: ~Copyable {
     private var bytesHandedOver: UInt64 = 0
 
     private static let capacity = DirectWriter.bufferSize
+    /// Bytes up to which a file is small.
+    private static let small = 256 << 10
 
     /// Creates `name` in an open directory; it must not exist.
     init(creating name: String, in directory: OutputDirectory) throws(CheckpointError) {
         let opened = directory.create(name)
         guard opened >= 0 else { throw .system("create \(directory.path)/\(name)") }
-        // Fails where there is no direct access; then the file stays as it was opened.
-        _ = xpr_bypass_page_cache(opened)
         descriptor = opened
         self.name = "\(directory.path)/\(name)"
         writer = DirectWriter(opened)
@@ -82,6 +83,10 @@ struct PagesFile: ~Copyable {
 
     /// Has the buffer written. Behind an error there is a hole, so nothing more is.
     private mutating func handOver() throws(CheckpointError) {
+        if bytesHandedOver == 0, filled > Self.small {
+            // Fails where there is no direct access; then the file stays as it was opened.
+            _ = xpr_bypass_page_cache(descriptor)
+        }
         try check(writer.submit(filled))
         bytesHandedOver &+= UInt64(filled)
         filled = 0

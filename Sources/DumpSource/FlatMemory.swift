@@ -10,8 +10,8 @@ import GuestMemory
     /// Which frame each slot of `cached` holds.
     private var owners: [FrameNumber?]
 
-    /// 4 MiB.
-    private static let slots = 1024
+    /// 2 MiB.
+    private static let slots = 512
 
     init(_ file: FlatFile) {
         self.file = file

@@ -64,6 +64,9 @@ extension DeadKernel {
         if let fault = forEachArea(of: mm, { areas.append(($0, $1)) }) { throw fault }
         var end: UInt64 = 0
         var facts: [AreaFacts] = []
+        // A hundred thousand areas are not to be moved about while their list grows.
+        facts.reserveCapacity(areas.count)
+        space.mappings.reserveCapacity(areas.count)
         for (area, range) in areas {
             guard try reader.pointer(fields.areaSpace, of: area) == mm else {
                 throw MemoryFault(.damaged("area that belongs to another address space"), at: area)
