@@ -56,12 +56,18 @@ struct ZdtmTable: ParsableCommand {
         return rows.isEmpty ? "\(name): none." : (["| \(name) | \(why) |", "| --- | --- |"] + rows).joined(separator: "\n")
     }
 
-    /// One line: without the time and the number of the process that CRIU's programs begin with, and without places of the machine that ran them.
+    /// One line: without the times and numbers of processes that CRIU's programs begin their lines with, and without places of the machine that ran them.
     private static func reason(_ program: ZdtmReport.Program) -> String {
-        var text = program.message.replacing(#/^[0-9:.]+: +[0-9]+: /#, with: "").replacing("|", with: "/")
-        // A refused group says so first; what follows repeats it for each process.
-        if let refusal = text.firstMatch(of: #/refused: (\d+ [^;]*)/#) { text = "refused: " + refusal.output.1 }
-        text = text.replacing(#/\/\S*\/cases\//#, with: "").replacing(#/\s+/#, with: " ")
+        var text = program.message
+        // What the salvage or the restore said comes in brackets; what it says of a process tells more than that the group is refused for it.
+        let said = text.matches(of: #/(?:refused: |failed: criu )[^;]*/#).map { String($0.output) }
+        if let best = said.first(where: { !$0.hasPrefix("refused: cannot be restored") }) ?? said.first {
+            text = best
+            // The bracket that closes what was said.
+            if text.count(where: { $0 == ")" }) > text.count(where: { $0 == "(" }) { text.removeLast() }
+        }
+        text = text.replacing(#/[0-9:]+\.[0-9]+: +[0-9]+: /#, with: "").replacing(#/\S*\/cases\//#, with: "")
+        text = text.replacing("|", with: "/").replacing(#/\s+/#, with: " ")
         return text.count > 220 ? text.prefix(220) + "…" : text
     }
 }
