@@ -82,6 +82,8 @@ public final class DeadKernel {
     public internal(set) var missingDisks: Set<String> = []
     var swapAreas: [Int: SwapArea] = [:]
     var knownPageMap: UInt64?
+    /// By the head of the list that they are on.
+    var pidMembers: [VirtualAddress: Set<TaskAddress>] = [:]
     var knownRunningTasks: [Int: TaskAddress]?
 
     /// The symbols that the walk asks for.

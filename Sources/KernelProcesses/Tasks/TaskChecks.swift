@@ -50,6 +50,19 @@ extension DeadKernel {
         contradictions.append(MemoryFault(.damaged(what()), at: address))
     }
 
+    /// The processes of a process group or session, looked up once: each of a thousand members asks.
+    private func members(of pid: VirtualAddress, _ type: Int) throws(MemoryFault) -> Set<TaskAddress> {
+        let head = pid + layout.pidTasks.element(type).offset
+        if let known = pidMembers[head] { return known }
+        var members: Set<TaskAddress> = []
+        let fault = reader.forEach(
+            onHashList: head, link: layout.taskPIDLinks.element(type), limit: Self.memberLimit
+        ) { members.insert($0) }
+        if let fault { throw fault }
+        pidMembers[head] = members
+        return members
+    }
+
     /// What holds for every task that was not yet released, a zombie too.
     func check(leader: TaskAddress, signal: VirtualAddress) throws(MemoryFault) {
         let fields = layout.task
@@ -75,13 +88,7 @@ extension DeadKernel {
         for (type, what) in [(SignalLayout.PIDType.processGroup, "process group"), (SignalLayout.PIDType.session, "session")] {
             let id = try reader.pointer(layout.signal.pids.element(type), of: signal)
             if id.isNull { continue }
-            var isMember = false
-            let fault = reader.forEach(
-                onHashList: id + layout.pidTasks.element(type).offset, link: layout.taskPIDLinks.element(type),
-                limit: Self.memberLimit
-            ) { if $0 == leader { isMember = true } }
-            if let fault { throw fault }
-            require(isMember, "\(what) that does not know it", at: leader)
+            try require(members(of: id, type).contains(leader), "\(what) that does not know it", at: leader)
         }
         // copy_process counts each thread up, __unhash_process down; both change the list as well.
         if let count = layout.taskChecks.threadCount {

@@ -9,7 +9,7 @@ struct DumpBench: Sendable {
     let dump: String
     let directory: String
 
-    private static let rounds = 3
+    private static let rounds = 5
     private var target: String { "\(directory)/bench-target" }
     private var source: String { "\(directory)/bench-source" }
 
