@@ -10,6 +10,8 @@ struct CaseDefinition: Sendable {
     var packages: Set<String> = []
     /// The verdict that salvage must give the group; nil when any is accepted as long as `check` passes.
     var expect: String?
+    /// The group may also come back degraded: what it does all the time cannot come back in full from each moment that a crash can choose.
+    var mayDegrade = false
     /// What the case shows to come back or not to, and the heading it belongs under, for the table of the README.
     var shows: String?
     var area: String?
@@ -108,6 +110,9 @@ struct CaseDefinition: Sendable {
                     throw wrong(file, key, "\"full\", \"degraded\" or \"refused\"")
                 }
                 expect = verdict
+            case "may_degrade":
+                guard let flag = value.bool else { throw wrong(file, key, "true or false") }
+                mayDegrade = flag
             case "shows": shows = try text(value, file, key)
             case "area": area = try text(value, file, key)
             case "quiescent":
@@ -117,7 +122,7 @@ struct CaseDefinition: Sendable {
             case "timeout_s": timeoutSeconds = try seconds(value, file, key, 1...3600)
             default:
                 throw LabFailure(
-                    "\(file) has an unknown key \(key): packages, expect, shows, area, quiescent, settle_s and timeout_s are known"
+                    "\(file) has an unknown key \(key): packages, expect, may_degrade, shows, area, quiescent, settle_s and timeout_s are known"
                 )
             }
         }
