@@ -30,9 +30,9 @@ struct SwapLayout: Sendable {
 
     /// Slots for which there is one `address_space` (SWAP_ADDRESS_SPACE_SHIFT, mm/swap.h).
     static let spaceShift: UInt64 = 14
-    /// SWP_USED, SWP_WRITEOK and SWP_FS_OPS of `flags`: the area is there; it is written through the operations of its file system.
+    /// SWP_USED of `flags`: the area is there.
     static let used: UInt64 = 1
-
+    /// SWP_FS_OPS: it is read and written through the operations of its file system, not at places of a disk.
     let fileSystemFlag: UInt64?
 
     init?(_ types: TypeTable) {
