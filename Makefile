@@ -45,6 +45,7 @@ faults: build
 
 # CRIU's own test programs through crashes, and docs/zdtm.md from what came of them; ZDTM is a directory of them, already built. Some are expected to fail.
 zdtm: build
+	rm -f .build/zdtm-h.json .build/zdtm-ns.json
 	for flavor in h ns; do \
 		$(LAB) zdtm --on $(ON) --flavor $$flavor --report .build/zdtm-$$flavor.json $(ZDTM) || [ -s .build/zdtm-$$flavor.json ] || exit 1; done
 	$(LAB) zdtm-table --to docs/zdtm.md .build/zdtm-h.json .build/zdtm-ns.json
