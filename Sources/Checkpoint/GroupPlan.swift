@@ -42,13 +42,11 @@ struct GroupPlan: Sendable {
             + MountedFiles.obstacles(of: group, files: files, in: namespaces.mounts)
             + (namespaces.network.map { NetworkAssessment.obstacles(of: $0, connections: files.connections.count) } ?? [])
         let connections = Set(files.connections.map(\.file))
-        let calls = CallsOnStreams(connections: connections)
-        let preempted = PreemptedCalls(connections: connections)
+        let calls = CallsAtWork(connections: connections)
         processes = tree.ordered.map { process in
             var plan = ProcessPlan(process, in: group, namespaces)
             plan.obstacles += Self.fileObstacles(of: process, in: group, files: files)
             plan.obstacles += calls.obstacles(of: process, in: group)
-            plan.obstacles += preempted.obstacles(of: process, in: group)
             if let obstacle = files.terminalObstacle(of: process) { plan.obstacles.append(obstacle) }
             plan.obstacles += found.filter { $0.pid == process.pid }
             return plan

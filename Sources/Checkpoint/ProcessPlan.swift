@@ -154,7 +154,7 @@ struct ProcessPlan: Sendable {
         guard calls > 0 else { return }
         let size = (UInt64(min(calls, RestartStub.slotLimit)) * RestartStub.slotSize + 0xfff) & ~0xfff
         guard calls <= RestartStub.slotLimit, let address = RestartStub.place(among: space.mappings, byteCount: size) else {
-            degrade("\(calls) sleeping calls start their time again, for there was no room for their continuation")
+            degrade("\(calls) calls in the middle start again, for there was no room for their continuation")
             for index in threads.indices {
                 guard let call = threads[index].resumedCall else { continue }
                 threads[index].registers.ip = threads[index].registers.ip &- 2

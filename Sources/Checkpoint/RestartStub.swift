@@ -1,10 +1,11 @@
 import GuestMemory
 import ProcessModel
 
-/// A page of code, added to a process, from which threads make their interrupted calls again with the time that remained.
+/// A page of code, added to a process, from which threads make their interrupted calls again: with the time that remained, or for the part of a
+/// buffer that was not done.
 ///
 /// Rewriting the argument in the program's own memory or register would be seen by it: a loop that sleeps by a constant `timespec` would sleep
-/// shorter for ever. So the thread resumes in the stub, which makes the call, puts the argument register back and jumps behind the original call:
+/// shorter for ever. So the thread resumes in the stub, which makes the call, puts the argument registers back and jumps behind the original call:
 ///
 ///     syscall                      0f 05
 ///     movabs $original, %reg       48 bf | 48 ba | 49 ba, imm64
@@ -12,7 +13,19 @@ import ProcessModel
 ///     .quad return address
 ///     (at 32) struct timespec
 ///
-/// syscall may clobber rcx and r11 anyway; nothing else differs.
+/// The rest of a transfer adds what was done to the result, and makes it the result where the rest fails, as the kernel would have:
+///
+///     syscall                      0f 05
+///     test %rax, %rax              48 85 c0
+///     js 1f                        78 08
+///     add $done, %rax              48 05, imm32
+///     jmp 2f                       eb 05
+///     1: mov $done, %eax           b8, imm32
+///     2: movabs $original, %rsi    48 be, imm64
+///     movabs $original, %rdx       48 ba, imm64
+///     jmp *0(%rip); .quad return address
+///
+/// syscall may clobber rcx and r11 anyway, and who makes one expects nothing of the arithmetic flags; nothing else differs.
 struct RestartStub: Sendable {
     static let slotSize: UInt64 = 64
     static let pageSize: UInt64 = 4096
@@ -35,40 +48,51 @@ struct RestartStub: Sendable {
     /// Adds a slot for one thread and points its registers at it.
     mutating func resume(_ call: ResumedCall, registers: inout GeneralRegisters) {
         let slot = VirtualAddress(rawValue: address.rawValue &+ UInt64(bytes.count))
-        let timespecAddress = slot.rawValue &+ 32
-        let original: UInt64
-        let opcode: [UInt8]
-        let value: UInt64
-        var timespec: [UInt8] = Array(repeating: 0, count: 16)
-        switch call.value {
-        case .milliseconds(let milliseconds): value = milliseconds
-        case .timespec(let nanoseconds):
-            value = timespecAddress
+        var code: [UInt8] = [0x0f, 0x05]
+        var timespec: [UInt8] = []
+        switch call.change {
+        case .milliseconds(let milliseconds, let argument):
+            code += Self.replace(argument, of: &registers, by: milliseconds)
+        case .timespec(let nanoseconds, let argument):
+            code += Self.replace(argument, of: &registers, by: slot.rawValue &+ Self.timespecOffset)
             timespec = (nanoseconds / 1_000_000_000).littleEndianBytes + (nanoseconds % 1_000_000_000).littleEndianBytes
+        case .rest(let moved):
+            // No call moves more than MAX_RW_COUNT, which is below 2^31.
+            let done = UInt32(clamping: moved).littleEndianBytes
+            code += [0x48, 0x85, 0xc0, 0x78, 0x08, 0x48, 0x05] + done + [0xeb, 0x05, 0xb8] + done
+            code += [0x48, 0xbe] + registers.si.littleEndianBytes + [0x48, 0xba] + registers.dx.littleEndianBytes
+            registers.si &+= moved
+            registers.dx &-= moved
         }
-        switch call.argument {
-        case .di:
-            opcode = [0x48, 0xbf]
-            original = registers.di
-            registers.di = value
-        case .dx:
-            opcode = [0x48, 0xba]
-            original = registers.dx
-            registers.dx = value
-        case .r10:
-            opcode = [0x49, 0xba]
-            original = registers.r10
-            registers.r10 = value
-        }
-        var code: [UInt8] = [0x0f, 0x05] + opcode + original.littleEndianBytes
         code += [0xff, 0x25, 0, 0, 0, 0] + registers.ip.littleEndianBytes
-        code += Array(repeating: 0xcc, count: 32 - code.count)
-        code += timespec
+        if !timespec.isEmpty {
+            code += Array(repeating: 0xcc, count: Int(Self.timespecOffset) - code.count) + timespec
+        }
         code += Array(repeating: 0xcc, count: Int(Self.slotSize) - code.count)
         bytes += code
         registers.ip = slot.rawValue
         registers.ax = call.number
         registers.origAX = .max
+    }
+
+    private static let timespecOffset: UInt64 = 32
+
+    /// Gives an argument another value.
+    /// - Returns: the instruction that puts the original back.
+    private static func replace(
+        _ argument: ResumedCall.Argument, of registers: inout GeneralRegisters, by value: UInt64
+    ) -> [UInt8] {
+        switch argument {
+        case .di:
+            defer { registers.di = value }
+            return [0x48, 0xbf] + registers.di.littleEndianBytes
+        case .dx:
+            defer { registers.dx = value }
+            return [0x48, 0xba] + registers.dx.littleEndianBytes
+        case .r10:
+            defer { registers.r10 = value }
+            return [0x49, 0xba] + registers.r10.littleEndianBytes
+        }
     }
 
     /// A place for a stub of `byteCount` bytes between the mappings, away from stacks that grow; nil: none.

@@ -7,24 +7,24 @@ struct MemoryPatch: Sendable, Hashable {
     var bytes: [UInt8]
 }
 
-/// A system call that is made anew with one changed argument, from a stub, so that the program sees neither a changed register nor changed memory.
+/// A system call that is made anew with other arguments, from a stub, so that the program sees neither a changed register nor changed memory.
 struct ResumedCall: Sendable, Hashable {
     /// The register that gets another value for the duration of the call.
     enum Argument: Sendable, Hashable {
         case di, dx, r10
     }
 
-    /// What it gets.
-    enum Value: Sendable, Hashable {
-        /// The value itself, a number of milliseconds.
-        case milliseconds(UInt64)
-        /// The address of a `struct timespec` of this many nanoseconds.
-        case timespec(nanoseconds: UInt64)
+    enum Change: Sendable, Hashable {
+        /// The number of milliseconds that remain of a time limit.
+        case milliseconds(UInt64, Argument)
+        /// The address of a `struct timespec` of the nanoseconds that remain.
+        case timespec(nanoseconds: UInt64, Argument)
+        /// The rest of the buffer in si, of dx bytes: this many are done. The result counts them.
+        case rest(moved: UInt64)
     }
 
     var number: UInt64
-    var argument: Argument
-    var value: Value
+    var change: Change
 }
 
 /// The registers a thread goes on with, and what else has to be true for that.
@@ -98,10 +98,8 @@ struct RestartedThread: Sendable, Hashable {
             resumeFromRestartBlock(call)
             return
         }
-        if let moved = call.transferredBytes, moved > 0 {
-            // As after a signal in the middle of a transfer: the caller is told how much was done.
-            registers.ax = moved
-            registers.origAX = .max
+        if let moved = call.transferredBytes, moved > 0, !wasInterrupted {
+            finishTransfer(number: number, moved: moved)
             return
         }
         if SystemCallNumber.systemVWaits.contains(number), !call.isAsleep, !wasInterrupted {
@@ -112,9 +110,6 @@ struct RestartedThread: Sendable, Hashable {
         guard SystemCallNumber.restartable.contains(number) || SystemCallNumber.systemVWaits.contains(number) else {
             fail(Self.interrupted)
             return
-        }
-        if mayHaveSentInPart(number), call.transferredBytes == nil {
-            concern = "a write of \(registers.dx) bytes was waiting for room; what it had already written may be written again"
         }
         guard let timeout = timeout(of: number) else {
             restart(number: number)
@@ -128,9 +123,9 @@ struct RestartedThread: Sendable, Hashable {
         switch timeout {
         case .argument(let argument, let milliseconds):
             resumedCall = ResumedCall(
-                number: number, argument: argument,
-                value: milliseconds
-                    ? .milliseconds(Self.milliseconds(remaining)) : .timespec(nanoseconds: remaining))
+                number: number,
+                change: milliseconds
+                    ? .milliseconds(Self.milliseconds(remaining), argument) : .timespec(nanoseconds: remaining, argument))
         case .userMemory(let address, let fraction):
             // select, pselect6 and ppoll write the remaining time back themselves when they are interrupted.
             let bytes =
@@ -146,9 +141,22 @@ struct RestartedThread: Sendable, Hashable {
         min(nanoseconds / 1_000_000 + (nanoseconds % 1_000_000 == 0 ? 0 : 1), UInt64(Int32.max))
     }
 
-    /// A blocking write of more than PIPE_BUF bytes to a pipe or stream socket may have moved a part.
-    private func mayHaveSentInPart(_ number: UInt64) -> Bool {
-        (number == SystemCallNumber.write || number == SystemCallNumber.sendto) && registers.dx > 4096
+    /// A read or write that has moved a part goes on with the rest.
+    private mutating func finishTransfer(number: UInt64, moved: UInt64) {
+        let hasOneBuffer = [
+            SystemCallNumber.read, SystemCallNumber.write, SystemCallNumber.sendto, SystemCallNumber.recvfrom,
+        ].contains(number)
+        if hasOneBuffer, moved < registers.dx {
+            resumedCall = ResumedCall(number: number, change: .rest(moved: moved))
+            return
+        }
+        // As after a signal in the middle of a transfer: the caller is told how much was done.
+        if !hasOneBuffer {
+            concern =
+                "a read or write of several buffers was under way; the program is told of the \(moved) bytes that were done"
+        }
+        registers.ax = moved
+        registers.origAX = .max
     }
 
     private enum Timeout {

@@ -1,11 +1,13 @@
 /// System calls of x86-64 that need a treatment of their own (arch/x86/entry/syscalls/syscall_64.tbl).
 enum SystemCallNumber {
+    static let read: UInt64 = 0
     static let write: UInt64 = 1
     static let poll: UInt64 = 7
     static let writev: UInt64 = 20
     static let select: UInt64 = 23
     static let nanosleep: UInt64 = 35
     static let sendto: UInt64 = 44
+    static let recvfrom: UInt64 = 45
     static let sendmsg: UInt64 = 46
     static let semop: UInt64 = 65
     static let msgsnd: UInt64 = 69
@@ -23,16 +25,17 @@ enum SystemCallNumber {
 
     static let sendfile: UInt64 = 40
     static let splice: UInt64 = 275
-    static let tee: UInt64 = 276
     static let vmsplice: UInt64 = 278
 
     /// -ENOSYS, which is in ax while a call runs (arch/x86/entry/entry_64.S).
     static let isRunning = UInt64(bitPattern: -38)
 
-    /// write, writev, sendto, sendmsg, pwritev2, sendmmsg: what they put into the descriptor in di.
-    static let sending: Set<UInt64> = [write, writev, sendto, sendmsg, 307, 328]
+    /// write, writev, sendto, sendmsg, vmsplice, sendmmsg, pwritev2: what they put into the descriptor in di.
+    static let sending: Set<UInt64> = [write, writev, sendto, sendmsg, vmsplice, 307, 328]
     /// read, readv, recvfrom, recvmsg, recvmmsg, preadv2: what they take out of the descriptor in di.
     static let receiving: Set<UInt64> = [0, 19, 45, 47, 299, 327]
+    /// sendfile, splice, tee: from one descriptor to another.
+    static let copying: Set<UInt64> = [sendfile, splice, 276]
 
     /// Calls of System V IPC that have done nothing while they sleep, and all when they do not.
     static let systemVWaits: Set<UInt64> = [semop, msgsnd, msgrcv, semtimedop]

@@ -16,6 +16,10 @@ public struct KernelLayout: Sendable {
     let network: NetworkNamespaceLayout?
     let mounts: MountLayout?
     let registers: RegisterLayout
+    /// nil for a kernel in which it is not known how far a read or write has come.
+    let transfers: TransferLayout?
+    /// `pcpu_hot.hardirq_stack_ptr`.
+    let interruptStack: Field?
     let floatingPoint: FloatingPointLayout
     let timers: TimerLayout
     let clocks: ClockLayout
@@ -44,6 +48,8 @@ public struct KernelLayout: Sendable {
         network = NetworkNamespaceLayout(types)
         mounts = MountLayout(types)
         registers = try RegisterLayout(types)
+        transfers = TransferLayout(types)
+        interruptStack = (try? types.structure("pcpu_hot"))?.optional("hardirq_stack_ptr")
         floatingPoint = try FloatingPointLayout(types)
         timers = try TimerLayout(types)
         clocks = try ClockLayout(types)
@@ -99,7 +105,7 @@ public final class DeadKernel {
             "empty_zero_page", "huge_zero_pfn", "fpu_fpregs_owner_ctx", "__per_cpu_offset", "_totalram_pages", "schedule",
             "swap_info", "swapper_spaces", "zswap_trees", "preempt_schedule", "preempt_schedule_common", "preempt_schedule_irq",
             "preempt_schedule_notrace", "__cond_resched",
-            "_cond_resched",
+            "_cond_resched", "hardirq_stack_ptr", "pcpu_hot",
         ])
     }
 

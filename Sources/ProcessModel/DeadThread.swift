@@ -112,14 +112,24 @@ public struct InterruptedCall: Sendable, Hashable {
     public var remainingNanoseconds: UInt64?
     /// Only looked at when ax is -ERESTART_RESTARTBLOCK (-516) or orig_ax is restart_syscall (219).
     public var restartFunction: RestartFunction?
-    /// Bytes that a read, write, send or receive had already moved (from the `iov_iter` on the kernel stack); nil: not known.
+    /// Where in the call the thread was.
+    public enum Stage: Sendable, Hashable {
+        /// It waited for something, and so had left the CPU of its own will.
+        case asleep
+        /// What it waited for has come, and it has not run since.
+        case woken
+        /// It had to leave the CPU in the middle of the kernel's work.
+        case preempted
+        case onCPU
+    }
+
+    /// Bytes that a read, write, send or receive had moved (from the `iov_iter` on the kernel stack) and would move once more if it were made
+    /// again: 0 also for a call that does the same the second time. nil: not known.
     public var transferredBytes: UInt64?
     /// The thread was current on the CPU that panicked: its call must not be made again.
     public var causedPanic: Bool
-    /// It waited for something, and so had left the CPU of its own will in the middle of the call.
-    public var isAsleep = false
-    /// It had to leave the CPU in the middle of the kernel's work: how far the call was is not known.
-    public var wasPreempted = false
+    public var stage = Stage.onCPU
+    public var isAsleep: Bool { stage == .asleep }
 
     public init(
         remainingNanoseconds: UInt64? = nil, restartFunction: RestartFunction? = nil, transferredBytes: UInt64? = nil,

@@ -20,7 +20,7 @@ import Testing
     @Test func weavesPatchesAndStubIn() throws {
         var stub = RestartStub(address: VirtualAddress(0x8000))
         var registers = GeneralRegisters()
-        stub.resume(ResumedCall(number: 35, argument: .di, value: .milliseconds(1)), registers: &registers)
+        stub.resume(ResumedCall(number: 35, change: .milliseconds(1, .di)), registers: &registers)
         let patches = [
             MemoryPatch(address: VirtualAddress(0x2ffe), bytes: [1, 2, 3, 4]),
             MemoryPatch(address: VirtualAddress(0x6000), bytes: [9]),

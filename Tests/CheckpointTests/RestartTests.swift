@@ -48,10 +48,41 @@ import Testing
         #expect(restartedAX(thread(1) { $0.interruptedCall.causedPanic = true }) == -5)
     }
 
-    @Test func partOfATransferIsReported() {
-        #expect(restartedAX(thread(1) { $0.interruptedCall.transferredBytes = 4096 }) == 4096)
-        let unknown = RestartedThread(thread(1) { $0.registers.dx = 100_000 })
-        #expect(unknown.concern != nil && unknown.registers.ip == 0x1000)
+    @Test func aTransferGoesOnWithItsRest() {
+        func resumed(_ number: UInt64, moved: UInt64?, of length: UInt64 = 100_000) -> RestartedThread {
+            RestartedThread(
+                thread(number) {
+                    $0.interruptedCall.transferredBytes = moved
+                    $0.registers.dx = length
+                })
+        }
+        #expect(resumed(1, moved: 4096).resumedCall == ResumedCall(number: 1, change: .rest(moved: 4096)))
+        #expect(resumed(1, moved: 4096).concern == nil)
+        let whole = resumed(1, moved: 100_000)
+        #expect(whole.registers.ax == 100_000 && whole.registers.ip == 0x1002 && whole.resumedCall == nil)
+        let vector = resumed(20, moved: 4096, of: 2)
+        #expect(vector.registers.ax == 4096 && vector.concern != nil)
+        for moved in [0, nil] as [UInt64?] {
+            let again = resumed(1, moved: moved)
+            #expect(again.registers.ip == 0x1000 && again.registers.ax == 1 && again.resumedCall == nil)
+        }
+    }
+
+    @Test func stubForTheRestPutsBothRegistersBack() {
+        var registers = GeneralRegisters()
+        registers.ip = 0x1122_3344_5566
+        registers.si = 0x70_0000
+        registers.dx = 0x2_0000
+        var stub = RestartStub(address: VirtualAddress(0x10_0000))
+        stub.resume(ResumedCall(number: 1, change: .rest(moved: 0x1_2345)), registers: &registers)
+        #expect(registers.si == 0x71_2345 && registers.dx == 0xdcbb && registers.ax == 1 && registers.ip == 0x10_0000)
+        let expected: [UInt8] = [
+            0x0f, 0x05, 0x48, 0x85, 0xc0, 0x78, 0x08, 0x48, 0x05, 0x45, 0x23, 0x01, 0, 0xeb, 0x05, 0xb8, 0x45, 0x23, 0x01, 0,
+            0x48, 0xbe, 0, 0, 0x70, 0, 0, 0, 0, 0, 0x48, 0xba, 0, 0, 0x02, 0, 0, 0, 0, 0, 0xff, 0x25, 0, 0, 0, 0, 0x66,
+            0x55, 0x44, 0x33, 0x22, 0x11, 0, 0,
+        ]
+        #expect(Array(stub.bytes.prefix(expected.count)) == expected)
+        #expect(stub.bytes.count == 64)
     }
 
     @Test func relativeSleepsGoOnWithWhatRemained() {
@@ -64,20 +95,20 @@ import Testing
                 }
             ).resumedCall
         }
-        #expect(resumed(35) == ResumedCall(number: 35, argument: .di, value: .timespec(nanoseconds: remaining)))
-        #expect(resumed(230) == ResumedCall(number: 230, argument: .dx, value: .timespec(nanoseconds: remaining)))
+        #expect(resumed(35) == ResumedCall(number: 35, change: .timespec(nanoseconds: remaining, .di)))
+        #expect(resumed(230) == ResumedCall(number: 230, change: .timespec(nanoseconds: remaining, .dx)))
         #expect(resumed(230) { $0.registers.si = 1 } == nil)
-        #expect(resumed(7) { $0.registers.dx = 5000 } == ResumedCall(number: 7, argument: .dx, value: .milliseconds(2501)))
+        #expect(resumed(7) { $0.registers.dx = 5000 } == ResumedCall(number: 7, change: .milliseconds(2501, .dx)))
         #expect(resumed(7) { $0.registers.dx = 0xffff_ffff } == nil)
         #expect(
             resumed(202) {
                 $0.registers.si = 128; $0.registers.r10 = 1
-            }?.argument == .r10)
+            }?.change == .timespec(nanoseconds: remaining, .r10))
         #expect(
             resumed(202) {
                 $0.registers.si = 137; $0.registers.r10 = 1
             } == nil)
-        #expect(resumed(232) { $0.registers.r10 = 100 }?.value == .milliseconds(2501))
+        #expect(resumed(232) { $0.registers.r10 = 100 }?.change == .milliseconds(2501, .r10))
         #expect(resumed(35, ax: -516)?.number == 35)
         #expect(
             resumed(219, ax: -516) {
@@ -108,7 +139,7 @@ import Testing
         registers.ip = 0x1122_3344_5566
         registers.di = 0xaabb
         var stub = RestartStub(address: VirtualAddress(0x10_0000))
-        stub.resume(ResumedCall(number: 35, argument: .di, value: .timespec(nanoseconds: 1_000_000_007)), registers: &registers)
+        stub.resume(ResumedCall(number: 35, change: .timespec(nanoseconds: 1_000_000_007, .di)), registers: &registers)
         #expect(registers.ip == 0x10_0000 && registers.di == 0x10_0020 && registers.ax == 35)
         let expected: [UInt8] =
             [

@@ -10,10 +10,11 @@ extension DeadKernel {
     {
         var call = InterruptedCall()
         call.causedPanic = task == panickedTask
-        // TASK_RUNNING is 0. A task sets its state before it looks a last time and leaves the CPU.
-        let isOnCPU = try cpuNumber(of: task) != nil
-        call.isAsleep = try reader.value(layout.task.state, of: task) != 0 && !isOnCPU
-        if !call.isAsleep, !isOnCPU { call.wasPreempted = try wasPreempted(task) }
+        call.stage = try stage(of: task)
+        // -ENOSYS: the call is at work.
+        if registers.ax == UInt64(bitPattern: -38) {
+            call.transferredBytes = try transferredBytes(of: task, registers: registers, stage: call.stage)
+        }
         // -ERESTART_RESTARTBLOCK, or restart_syscall itself.
         if registers.ax == UInt64(bitPattern: -516) || registers.origAX == 219 {
             call.restartFunction = try restartFunction(of: task)
@@ -23,6 +24,13 @@ extension DeadKernel {
             call.remainingNanoseconds = left
         }
         return call
+    }
+
+    private func stage(of task: TaskAddress) throws(MemoryFault) -> InterruptedCall.Stage {
+        if try cpuNumber(of: task) != nil { return .onCPU }
+        // TASK_RUNNING is 0. A task sets its state before it looks a last time and leaves the CPU.
+        if try reader.value(layout.task.state, of: task) != 0 { return .asleep }
+        return try wasPreempted(task) ? .preempted : .woken
     }
 
     /// What leaves the CPU in the middle of the kernel's work, by the wish of another task (kernel/sched/core.c). A task that waits, and
@@ -35,15 +43,12 @@ extension DeadKernel {
     /// Whether a task that was switched out had to leave the CPU: all of them go through `__schedule`, and who called it is the first
     /// of these functions on the kernel stack.
     private func wasPreempted(_ task: TaskAddress) throws(MemoryFault) -> Bool {
-        let stack = try reader.pointer(layout.task.stack, of: task)
-        var position = try reader.pointer(layout.task.stackPointer, of: task)
-        guard stack <= position, position.rawValue % 8 == 0 else { return false }
+        guard let stack = try liveStack(of: task) else { return false }
         let symbols = manifest.symbols
-        while position < stack + stackSize {
-            let word = try reader.memory.pointer(at: position)
+        for at in stride(from: 0, to: stack.bytes.count, by: 8) {
+            let word = VirtualAddress(stack.word(at))
             if symbols.contains(word, in: "schedule") { return false }
             if Self.preemptions.contains(where: { symbols.contains(word, in: $0) }) { return true }
-            position = position + 8
         }
         return false
     }
@@ -87,25 +92,15 @@ extension DeadKernel {
     /// nanosleep, poll, select, epoll_wait, futex and sigtimedwait all sleep with one; it is recognised by its two pointers, to
     /// this very task and to `hrtimer_wakeup`, and only the live part of the stack is looked at.
     private func sleeperRemaining(of task: TaskAddress, clocks: GuestClocks) throws(MemoryFault) -> UInt64? {
-        // The saved stack pointer of a task on a CPU is that of an earlier switch: what lies above it may be of an earlier call.
-        guard let wakeup = manifest.symbols.addresses["hrtimer_wakeup"], try cpuNumber(of: task) == nil else { return nil }
-        let stack = try reader.pointer(layout.task.stack, of: task)
-        let top = stack + stackSize - layout.registers.padding - layout.registers.size
-        let bottom = try reader.pointer(layout.task.stackPointer, of: task)
-        guard stack <= bottom, bottom < top else { return nil }
-        let bytes = try reader.memory.bytes(at: bottom, count: Int(top.rawValue - bottom.rawValue))
-        func word(_ at: Int) -> UInt64 {
-            guard at >= 0, at + 8 <= bytes.count else { return 0 }
-            return bytes[at..<at + 8].reversed().reduce(0) { $0 << 8 | UInt64($1) }
-        }
+        guard let wakeup = manifest.symbols.addresses["hrtimer_wakeup"], let stack = try liveStack(of: task) else { return nil }
         let fields = layout.timers
         let functionAt = fields.sleeperTimer.offset + fields.function.offset
         var found: UInt64?
-        for at in stride(from: 0, to: bytes.count - 7, by: 8) where word(at + functionAt) == wakeup.rawValue {
-            let sleeper = word(at + fields.sleeperTask.offset)
+        for at in stride(from: 0, to: stack.bytes.count, by: 8) where stack.word(at + functionAt) == wakeup.rawValue {
+            let sleeper = stack.word(at + fields.sleeperTask.offset)
             if sleeper == task.rawValue {
                 // A timer that a signal has taken off its queue keeps its expiry.
-                let timer = bottom + at + fields.sleeperTimer.offset
+                let timer = stack.start + at + fields.sleeperTimer.offset
                 if let left = try remaining(ofTimer: timer, clocks: clocks, onlyIfQueued: false) { return left }
             } else if sleeper == 0 {
                 // hrtimer_wakeup has fired and cleared the pointer; the task had not run yet.

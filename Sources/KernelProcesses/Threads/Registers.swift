@@ -46,17 +46,6 @@ extension DeadKernel {
         return Int(try reader.uint32(layout.task.cpu, of: task))
     }
 
-    /// Bytes of a kernel stack (THREAD_SIZE): the linker script reserves as many for the first task's.
-    var stackSize: Int {
-        let addresses = manifest.symbols.addresses
-        for (start, end) in [("__start_init_stack", "__end_init_stack"), ("__start_init_task", "__end_init_task")] {
-            if let start = addresses[start], let end = addresses[end], start < end, end.rawValue - start.rawValue <= 1 << 17 {
-                return Int(end.rawValue - start.rawValue)
-            }
-        }
-        return 16_384
-    }
-
     /// A thread's user registers.
     ///
     /// Whenever a task enters the kernel its user registers are saved at the top of its kernel stack, also when an interrupt or
@@ -106,7 +95,7 @@ extension DeadKernel {
 
     private func readStack(of task: TaskAddress, into result: inout GeneralRegisters) throws(MemoryFault) {
         let fields = layout.registers
-        let frame = try reader.pointer(layout.task.stack, of: task) + stackSize - fields.padding - fields.size
+        let frame = try userRegisters(of: task)
         result.r15 = try reader.value(fields.r15, of: frame)
         result.r14 = try reader.value(fields.r14, of: frame)
         result.r13 = try reader.value(fields.r13, of: frame)

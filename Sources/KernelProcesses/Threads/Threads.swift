@@ -44,7 +44,7 @@ extension DeadKernel {
     }
 
     /// Eight bytes of a task's own memory; nil when they are not there.
-    private func userWord(at address: VirtualAddress, of task: TaskAddress) throws(MemoryFault) -> UInt64? {
+    func userWord(at address: VirtualAddress, of task: TaskAddress) throws(MemoryFault) -> UInt64? {
         let mm = try reader.pointer(layout.task.mm, of: task)
         guard !mm.isNull, !address.isKernel else { return nil }
         let root = try reader.memory.translate(reader.pointer(layout.memory.pgd, of: mm))

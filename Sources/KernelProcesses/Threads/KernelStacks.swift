@@ -1,0 +1,74 @@
+import GuestMemory
+import KernelObjects
+
+/// The part of a task's kernel stack that is in use, without the user registers at its top.
+struct LiveStack {
+    var start: VirtualAddress
+    var bytes: [UInt8]
+
+    /// The eight bytes at an offset from the start; 0 outside.
+    func word(_ offset: Int) -> UInt64 {
+        guard offset >= 0, offset + 8 <= bytes.count else { return 0 }
+        return bytes[offset..<offset + 8].reversed().reduce(0) { $0 << 8 | UInt64($1) }
+    }
+}
+
+extension DeadKernel {
+    /// Bytes of a kernel stack (THREAD_SIZE): the linker script reserves as many for the first task's.
+    var stackSize: Int {
+        let addresses = manifest.symbols.addresses
+        for (start, end) in [("__start_init_stack", "__end_init_stack"), ("__start_init_task", "__end_init_task")] {
+            if let start = addresses[start], let end = addresses[end], start < end, end.rawValue - start.rawValue <= 1 << 17 {
+                return Int(end.rawValue - start.rawValue)
+            }
+        }
+        return 16_384
+    }
+
+    /// Where the user registers are, at the top of a task's kernel stack.
+    func userRegisters(of task: TaskAddress) throws(MemoryFault) -> VirtualAddress {
+        try reader.pointer(layout.task.stack, of: task) + stackSize - layout.registers.padding - layout.registers.size
+    }
+
+    /// What a task's calls hold on its kernel stack; nil when it is not known how far down that reaches.
+    func liveStack(of task: TaskAddress) throws(MemoryFault) -> LiveStack? {
+        let top = try userRegisters(of: task)
+        let stack = try reader.pointer(layout.task.stack, of: task)
+        let bottom: VirtualAddress
+        if let cpu = try cpuNumber(of: task) {
+            // The stack pointer that the task saved is that of an earlier switch.
+            guard let current = try stackPointer(onCPU: cpu, within: stack..<top) else { return nil }
+            bottom = current
+        } else {
+            bottom = try reader.pointer(layout.task.stackPointer, of: task)
+        }
+        guard stack <= bottom, bottom < top, bottom.rawValue % 8 == 0 else { return nil }
+        return LiveStack(start: bottom, bytes: try reader.memory.bytes(at: bottom, count: Int(top.rawValue - bottom.rawValue)))
+    }
+
+    /// The stack pointer of the task on a CPU, also when the CPU stopped inside an interrupt: whoever goes over to the interrupt stack leaves
+    /// the old pointer in its topmost word (arch/x86/include/asm/irq_stack.h). Not known inside a non-maskable interrupt.
+    private func stackPointer(onCPU number: Int, within stack: Range<VirtualAddress>) throws(MemoryFault) -> VirtualAddress? {
+        guard let cpu = cpus[number] else { return nil }
+        let current = VirtualAddress(cpu.stackPointer)
+        if stack.contains(current) { return current }
+        let symbols = manifest.symbols.addresses
+        guard let offsets = symbols["__per_cpu_offset"], let variable = interruptStackVariable, number < 8192 else {
+            return nil
+        }
+        let shift: UInt64 = try reader.memory.integer(at: offsets + number * 8)
+        let top = try reader.memory.pointer(at: VirtualAddress(variable.rawValue &+ shift))
+        // IRQ_STACK_SIZE is that of a task's.
+        guard current <= top, top.rawValue &- current.rawValue < UInt64(stackSize) else { return nil }
+        let saved = try reader.memory.pointer(at: top)
+        return stack.contains(saved) ? saved : nil
+    }
+
+    /// The variable of each CPU that has the top of its interrupt stack: in `pcpu_hot` from 6.2 (commit d7b6d709a76a) to 6.14.
+    private var interruptStackVariable: VirtualAddress? {
+        let symbols = manifest.symbols.addresses
+        if let variable = symbols["hardirq_stack_ptr"] { return variable }
+        guard let hot = symbols["pcpu_hot"], let field = layout.interruptStack else { return nil }
+        return hot + field.offset
+    }
+}
