@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -143,6 +144,11 @@ int xpr_device_events(void) {
 int xpr_pipe(int *ends) { return pipe2(ends, O_CLOEXEC); }
 
 const char *xpr_entry_name(const struct dirent *entry) { return entry->d_name; }
+
+long xpr_filesystem_type(const char *path) {
+    struct statfs status;
+    return statfs(path, &status) == 0 ? (long)status.f_type : -1;
+}
 
 int xpr_netlink_socket(int protocol) { return socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol); }
 

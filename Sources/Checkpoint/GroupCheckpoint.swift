@@ -68,7 +68,15 @@ public enum GroupCheckpoint {
         record.hasPIDNamespace = plan.namespaces.pidNumber != nil
         record.disablesHugePages = plan.hugePages.areDisabled
         record.hasCgroupNamespace = plan.namespaces.hasCgroupNamespace
-        record.mountRoot = plan.namespaces.mounts?.root.plan.namespace.root?.guestPath?.description
+        let mountRoot = plan.namespaces.mounts?.root.plan.namespace.root
+        record.mountRoot = mountRoot?.guestPath?.description
+        if let overlay = mountRoot?.overlay {
+            // What only the namespace has shown gets a place.
+            record.mountRoot = record.mountRoot ?? "/run/xenpr/roots/\(plan.group.name)"
+            record.overlay = RecoveryManifest.Overlay(
+                lower: overlay.lower.map(\.description), upper: overlay.upper?.description, work: overlay.work?.description,
+                options: overlay.options.joined(separator: ","))
+        }
         record.mountRootFlags = plan.namespaces.mounts?.root.plan.rootFlags
         record.mounts = (plan.namespaces.mounts?.external ?? []).map {
             RecoveryManifest.Mount(key: $0.key, path: $0.path.description)

@@ -100,6 +100,14 @@ struct ManifestNode {
         return try list(name, make)
     }
 
+    func optional<Element>(
+        _ name: String, _ make: (ManifestNode) throws(ManifestError) -> Element
+    ) throws(ManifestError) -> Element? {
+        guard let member = value[name], !member.isNull else { return nil }
+        guard member.objectValue != nil else { throw fail(name, "is no object") }
+        return try make(ManifestNode(member, place: at(name)))
+    }
+
     /// One component of a path.
     func fileName(_ name: String) throws(ManifestError) -> String {
         let text = try text(name)

@@ -44,13 +44,27 @@ enum MemoryImage {
             for (index, address) in addresses.enumerated() { entry.unsigned(UInt32(index + 1), address.rawValue) }
             entry.unsigned(12, executable)
             entry.repeated(13, auxiliaryVector(space.auxiliaryVector))
-            for mapping in space.mappings {
+            for mapping in withOneDataArea(space.mappings) {
                 if let area = area(mapping, files: files, openFlags: openFlags) { entry.message(14, area) }
             }
             for region in space.guardRegions { entry.message(14, guardArea(region)) }
             entry.signed(15, space.dumpable)
             if space.transparentHugePagesDisabled { entry.flag(17, true) }
         }
+    }
+
+    /// The data of the vDSO as one area. The kernel has two since 6.13, and CRIU's restore takes the last of an image for all of it (vdso_proxify,
+    /// criu/pie/parasite-vdso.c of 4.2): it finds another size than the kernel's then, and leaves the vDSO of before in place, full of jumps to the new one.
+    private static func withOneDataArea(_ mappings: [Mapping]) -> [Mapping] {
+        var result: [Mapping] = []
+        for mapping in mappings {
+            if mapping.kind == .vvar, let last = result.last, last.kind == .vvar, last.end == mapping.start {
+                result[result.count - 1].end = mapping.end
+            } else {
+                result.append(mapping)
+            }
+        }
+        return result
     }
 
     /// Up to and with AT_NULL.

@@ -61,6 +61,15 @@ struct MountPlan: Sendable {
     private mutating func degrade(_ reason: String) { obstacles.append(Obstacle(.degraded, pid: nil, reason: reason)) }
 
     private mutating func root(_ mount: Mount) -> Treatment {
+        if let overlay = mount.overlay {
+            let places = overlay.lower + [overlay.upper, overlay.work, mount.guestPath].compactMap { $0 }
+            if let problem = overlay.problem {
+                refuse("the root of its mount namespace is an overlay that cannot be made again: \(problem)")
+            } else if !places.allSatisfy(Self.isPlain) || mount.root.bytes != [UInt8(ascii: "/")] || mount.isDeleted {
+                refuse("the root of its mount namespace is an overlay whose places the agent cannot be told")
+            }
+            return .root
+        }
         if !(mount.guestPath.map(Self.isPlain) ?? false) || !mount.isOnBlockDevice || mount.isDeleted {
             refuse("the root of its mount namespace is \(Self.words(mount.typeName)) that nobody mounts again")
         }

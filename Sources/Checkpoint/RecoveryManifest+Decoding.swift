@@ -72,6 +72,12 @@ extension RecoveryManifest.Group {
         hasCgroupNamespace = try node.optionalFlag("cgroup_namespace") ?? false
         mountRoot = try node.optionalDirectoryPath("mount_root")
         mountRootFlags = try node.optionalUnsigned("mount_root_flags")
+        overlay = try node.optional("overlay") { (node) throws(ManifestError) in
+            RecoveryManifest.Overlay(
+                lower: try node.list("lower") { (node) throws(ManifestError) in try node.directoryPath("path") },
+                upper: try node.optionalDirectoryPath("upper"), work: try node.optionalDirectoryPath("work"),
+                options: try node.text("options"))
+        }
         mounts = try node.optionalList("mounts") { (node) throws(ManifestError) in
             RecoveryManifest.Mount(key: try node.fileName("key"), path: try node.directoryPath("path"))
         }

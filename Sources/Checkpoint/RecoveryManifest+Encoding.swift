@@ -36,12 +36,22 @@ extension RecoveryManifest.Group {
             "no_huge_pages": .bool(disablesHugePages),
             "pid_namespace": .bool(hasPIDNamespace), "cgroup_namespace": .bool(hasCgroupNamespace),
             "mount_root": JSONValue(mountRoot), "mount_root_flags": mountRootFlags.map { JSONValue($0) } ?? .null,
+            "overlay": overlay?.json ?? .null,
             "mounts": .array(mounts.map { ["key": .string($0.key), "path": .string($0.path)] }),
             "pseudo_terminals": .array(pseudoTerminals.map { JSONValue($0) }),
             "processes": .array(processes.map(\.json)), "bytes": JSONValue(bytes), "pages": JSONValue(pages),
             "sockets": .array(sockets.map(\.json)),
             "connections": .array(
                 connections.map { ["source": JSONValue($0.source), "destination": JSONValue($0.destination)] }),
+        ]
+    }
+}
+
+extension RecoveryManifest.Overlay {
+    fileprivate var json: JSONValue {
+        [
+            "lower": .array(lower.map { ["path": .string($0)] }), "upper": JSONValue(upper), "work": JSONValue(work),
+            "options": .string(options),
         ]
     }
 }

@@ -77,6 +77,8 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var hasCgroupNamespace = false
         /// The directory that is the root of its own mount namespace; nil: it has none.
         public var mountRoot: String?
+        /// What the agent mounts there before anything else; nil: the guest has it.
+        public var overlay: Overlay?
         /// MS_* that its root has to get; nil: it is as the guest has it.
         public var mountRootFlags: UInt64?
         /// What of the guest is mounted there.
@@ -116,6 +118,17 @@ public struct RecoveryManifest: Sendable, Equatable {
             self.key = key
             self.path = path
         }
+    }
+
+    /// An overlay on directories of the guest.
+    public struct Overlay: Sendable, Equatable {
+        /// The topmost first.
+        public var lower: [String]
+        /// nil: nothing can be written.
+        public var upper: String?
+        public var work: String?
+        /// Further options of mount(2).
+        public var options: String
     }
 
     /// A socket of a process, and options that CRIU has not set.

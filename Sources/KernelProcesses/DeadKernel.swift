@@ -91,6 +91,7 @@ public final class DeadKernel {
     /// By the head of the list that they are on.
     var pidMembers: [VirtualAddress: Set<TaskAddress>] = [:]
     var knownRunningTasks: [Int: TaskAddress]?
+    var knownModuleTypes: [String: TypeTable] = [:]
 
     /// The symbols that the walk asks for.
     public static var symbols: Set<String> {
@@ -105,7 +106,7 @@ public final class DeadKernel {
             "empty_zero_page", "huge_zero_pfn", "fpu_fpregs_owner_ctx", "__per_cpu_offset", "_totalram_pages", "schedule",
             "swap_info", "swapper_spaces", "zswap_trees", "preempt_schedule", "preempt_schedule_common", "preempt_schedule_irq",
             "preempt_schedule_notrace", "__cond_resched",
-            "_cond_resched", "hardirq_stack_ptr", "pcpu_hot",
+            "_cond_resched", "hardirq_stack_ptr", "pcpu_hot", "btf_modules",
         ])
     }
 

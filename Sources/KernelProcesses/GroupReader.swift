@@ -73,7 +73,9 @@ struct GroupBuilder {
         self.kernel = kernel
         group = ProtectedGroup(
             name: name, cgroupPath: KernelString("/xenpr/" + name), clocks: clocks, initNamespaces: initNamespaces)
-        files = FileReader(kernel: kernel.reader, layout: kernel.layout.files, clocks: clocks)
+        files = FileReader(
+            kernel: kernel.reader, layout: kernel.layout.files, clocks: clocks,
+            overlays: (try? kernel.moduleTypes("overlay")).flatMap(OverlayInodeLayout.init))
         pages = KernelPages(kernel: kernel)
     }
 

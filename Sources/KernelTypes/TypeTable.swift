@@ -11,17 +11,27 @@ public struct TypeTable: Sendable {
     private let bytes: [UInt8]
     private let stringStart: Int
     private let stringEnd: Int
-    /// Where each type stands in `bytes`; type 0 is void.
-    private var positions: [UInt32] = [0]
+    /// Where each type stands in `bytes`, from the first on that is not the kernel's; type 0 is void.
+    private var positions: [UInt32]
     private var structures: [String: UInt32] = [:]
+    /// The kernel's types, for a module's: none, or one.
+    private let base: [TypeTable]
+    /// How many types and bytes of names the kernel has, behind which a module's are counted on.
+    private let firstID: Int
+    private let firstName: Int
 
     private static let magic: UInt32 = 0xeb9f
     private static let headerSize = 24
 
     /// Indexes a BTF section.
+    /// - Parameter base: the kernel's, for that of a module, which counts types and names on from there ("split BTF").
     /// - Throws: `KernelError.types`.
-    public init(btf bytes: [UInt8]) throws(KernelError) {
+    public init(btf bytes: [UInt8], base: TypeTable? = nil) throws(KernelError) {
         self.bytes = bytes
+        self.base = base.map { [$0] } ?? []
+        firstID = base?.positions.count ?? 0
+        firstName = base.map { $0.stringEnd - $0.stringStart } ?? 0
+        positions = base == nil ? [0] : []
         guard bytes.count >= Self.headerSize, Self.word(bytes, 0) & 0xffff == Self.magic else { throw .types("no BTF header") }
         let header = Int(Self.word(bytes, 4))
         let typeStart = header + Int(Self.word(bytes, 8))
@@ -33,12 +43,13 @@ public struct TypeTable: Sendable {
         }
         var position = typeStart
         while position < typeEnd {
-            guard position + 12 <= typeEnd else { throw .types("type \(positions.count) is cut off") }
+            guard position + 12 <= typeEnd else { throw .types("type \(firstID + positions.count) is cut off") }
             let info = Self.word(bytes, position + 4)
             guard let kind = Kind(rawValue: info >> 24 & 0x1f) else {
-                throw .types("type \(positions.count) is of the unknown kind \(info >> 24 & 0x1f)")
+                throw .types("type \(firstID + positions.count) is of the unknown kind \(info >> 24 & 0x1f)")
             }
             let members = Int(info & 0xffff)
+            let id = firstID + positions.count
             let extra =
                 switch kind {
                 case .integer, .variable, .declTag: 4
@@ -47,10 +58,10 @@ public struct TypeTable: Sendable {
                 case .enumeration, .prototype: members * 8
                 default: 0
                 }
-            guard position + 12 + extra <= typeEnd else { throw .types("type \(positions.count) is cut off") }
+            guard position + 12 + extra <= typeEnd else { throw .types("type \(id) is cut off") }
             if kind == .structure || kind == .union {
                 let name = name(at: Self.word(bytes, position))
-                if !name.isEmpty, structures[name] == nil { structures[name] = UInt32(positions.count) }
+                if !name.isEmpty, structures[name] == nil { structures[name] = UInt32(id) }
             }
             positions.append(UInt32(position))
             position += 12 + extra
@@ -59,45 +70,54 @@ public struct TypeTable: Sendable {
 
     /// The structure or union called `name`.
     public func structure(_ name: String) throws(KernelError) -> Structure {
-        guard let id = structures[name] else { throw .noType(name) }
+        guard let id = structures[name] else {
+            guard let base = base.first else { throw .noType(name) }
+            return try base.structure(name)
+        }
         return Structure(table: self, id: id, name: name)
     }
 
     /// Whether a structure or union of this name exists.
-    public func has(_ name: String) -> Bool { structures[name] != nil }
+    public func has(_ name: String) -> Bool { structures[name] != nil || base.first?.has(name) == true }
 
     /// The value of an enumerator, wherever it is defined.
     public func enumerator(_ name: String) -> Int64? {
-        for id in 1..<positions.count {
-            let type = raw(UInt32(id))
+        for index in positions.indices where firstID + index > 0 {
+            let type = raw(UInt32(firstID + index))
             guard type.kind == .enumeration || type.kind == .enumeration64 else { continue }
             let stride = type.kind == .enumeration ? 8 : 12
             for index in 0..<type.count {
-                let at = type.position + 12 + index * stride
-                guard self.name(at: Self.word(bytes, at)) == name else { continue }
-                return Int64(Int32(bitPattern: Self.word(bytes, at + 4)))
+                let at = 12 + index * stride
+                guard self.name(at: type.word(at)) == name else { continue }
+                return Int64(Int32(bitPattern: type.word(at + 4)))
             }
         }
-        return nil
+        return base.first?.enumerator(name)
     }
 
     struct Raw {
-        var position: Int
+        /// The section that it stands in, and where.
+        fileprivate var bytes: [UInt8]
+        fileprivate var position: Int
         var kind: Kind
         var count: Int
         var kindFlag: Bool
         /// Size of the type, or the id of the type referred to.
         var value: UInt32
+
+        /// What stands `offset` bytes behind its beginning.
+        fileprivate func word(_ offset: Int) -> UInt32 { TypeTable.word(bytes, position + offset) }
     }
 
     func raw(_ id: UInt32) -> Raw {
-        guard id > 0, Int(id) < positions.count else {
-            return Raw(position: 0, kind: .forward, count: 0, kindFlag: false, value: 0)
+        if let base = base.first, Int(id) < firstID { return base.raw(id) }
+        guard id > 0, Int(id) - firstID < positions.count else {
+            return Raw(bytes: [], position: 0, kind: .forward, count: 0, kindFlag: false, value: 0)
         }
-        let position = Int(positions[Int(id)])
+        let position = Int(positions[Int(id) - firstID])
         let info = Self.word(bytes, position + 4)
         return Raw(
-            position: position, kind: Kind(rawValue: info >> 24 & 0x1f) ?? .forward, count: Int(info & 0xffff),
+            bytes: bytes, position: position, kind: Kind(rawValue: info >> 24 & 0x1f) ?? .forward, count: Int(info & 0xffff),
             kindFlag: info >> 31 == 1, value: Self.word(bytes, position + 8))
     }
 
@@ -114,10 +134,10 @@ public struct TypeTable: Sendable {
         let type = raw(id)
         guard type.kind == .structure || type.kind == .union else { return [] }
         return (0..<type.count).map { index in
-            let at = type.position + 12 + index * 12
-            let offset = Self.word(bytes, at + 8)
+            let at = 12 + index * 12
+            let offset = type.word(at + 8)
             return Member(
-                name: name(at: Self.word(bytes, at)), type: Self.word(bytes, at + 4),
+                name: name(at: type.word(at)), type: type.word(at + 4),
                 bitOffset: Int(type.kindFlag ? offset & 0xff_ffff : offset), bitSize: Int(type.kindFlag ? offset >> 24 : 0))
         }
     }
@@ -144,8 +164,8 @@ public struct TypeTable: Sendable {
         case .integer, .structure, .union, .enumeration, .enumeration64, .float: return (Int(type.value), 1)
         case .pointer: return (8, 1)
         case .array where depth < 8:
-            let element = extent(of: Self.word(bytes, type.position + 12), depth: depth + 1)
-            let count = Int(Self.word(bytes, type.position + 20))
+            let element = extent(of: type.word(12), depth: depth + 1)
+            let count = Int(type.word(20))
             return (element.size &* count, element.count &* count)
         default: return (0, 1)
         }
@@ -157,13 +177,14 @@ public struct TypeTable: Sendable {
         for _ in 0..<8 {
             let type = raw(id)
             guard type.kind == .array else { break }
-            id = resolve(Self.word(bytes, type.position + 12))
+            id = resolve(type.word(12))
         }
         return id
     }
 
     private func name(at offset: UInt32) -> String {
-        let start = stringStart + Int(offset)
+        if let base = base.first, Int(offset) < firstName { return base.name(at: offset) }
+        let start = stringStart + Int(offset) - firstName
         guard start < stringEnd else { return "" }
         return String(decoding: bytes[start..<stringEnd].prefix(256).prefix { $0 != 0 }, as: UTF8.self)
     }

@@ -50,6 +50,8 @@ public struct Mount: Sendable, Hashable {
     public var guestFlags: UInt64 = 0
     /// `mnt_group_id` of that mount, if it is shared.
     public var guestGroup: Int32 = 0
+    /// Of an overlay: what it was made of.
+    public var overlay: OverlayLayers?
 
     public init(
         id: Int32, parentID: Int32, device: UInt64, typeName: String, source: KernelString, root: KernelString,
@@ -63,6 +65,21 @@ public struct Mount: Sendable, Hashable {
         self.root = root
         self.point = point
     }
+}
+
+/// What an overlay shows (Documentation/filesystems/overlayfs.rst), by where the guest sees it.
+public struct OverlayLayers: Sendable, Hashable {
+    /// The topmost first.
+    public var lower: [KernelString] = []
+    /// nil: nothing can be written.
+    public var upper: KernelString?
+    public var work: KernelString?
+    /// What else mount(2) is told, without the directories.
+    public var options: [String] = []
+    /// Why it cannot be made again; nil: it can.
+    public var problem: String?
+
+    public init() {}
 }
 
 /// What is in a tmpfs.

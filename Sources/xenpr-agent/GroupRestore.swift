@@ -28,6 +28,7 @@ struct GroupRestore {
         }
         if let taken = takenPID() { throw AgentError(description: taken) }
         try cgroup.create()
+        try mountRoot()
         lockConnections()
         if group.disablesHugePages { try haveKernelExamined() }
         let program = ChildProgram(

@@ -28,6 +28,8 @@ struct RecoveryManifest {
         let hasCgroupNamespace: Bool
         /// The root of its own mount namespace, a path without "..".
         let mountRoot: String?
+        /// What is mounted there first; nil: it is there.
+        let overlay: Overlay?
         /// MS_* that it has to get; nil: it is as the guest has it.
         let mountRootFlags: UInt64?
         let mounts: [Mount]
@@ -36,6 +38,15 @@ struct RecoveryManifest {
         let processes: [Process]
         let sockets: [Socket]
         let connections: [Connection]
+    }
+
+    /// An overlay on directories of the guest, in paths without "..".
+    struct Overlay {
+        let lower: [String]
+        let upper: String?
+        let work: String?
+        /// Further options of mount(2).
+        let options: String
     }
 
     /// A socket of a process, and options that CRIU has not set.
@@ -163,6 +174,7 @@ extension RecoveryManifest.Group {
         disablesHugePages = json["no_huge_pages"]?.boolValue ?? false
         hasCgroupNamespace = json["cgroup_namespace"]?.boolValue ?? false
         mountRoot = try json["mount_root"]?.stringValue.map { path throws(AgentError) in try Self.place(path) }
+        overlay = try Self.overlay(json["overlay"])
         mountRootFlags = json["mount_root_flags"]?.integerValue.map { UInt64(bitPattern: $0) & Self.mountFlags }
         var mounts: [RecoveryManifest.Mount] = []
         for value in json["mounts"]?.arrayValue ?? [] {
@@ -195,6 +207,37 @@ extension RecoveryManifest.Group {
 extension RecoveryManifest.Group {
     /// MS_RDONLY, NOSUID, NODEV, NOEXEC, NOSYMFOLLOW, NOATIME, NODIRATIME, RELATIME and STRICTATIME: what a mount has for itself.
     private static let mountFlags: UInt64 = 0xf | 1 << 8 | 1 << 10 | 1 << 11 | 1 << 21 | 1 << 24
+
+    /// What changes how an overlay works, and not what it is made of.
+    private static let overlayOptions: Set<Substring> = [
+        "index", "xino", "nfs_export", "userxattr", "metacopy", "redirect_dir",
+    ]
+
+    private static func overlay(_ json: JSONValue?) throws(AgentError) -> RecoveryManifest.Overlay? {
+        guard let json, !json.isNull else { return nil }
+        func layer(_ json: JSONValue?) throws(AgentError) -> String? {
+            guard let path = try json?.stringValue.map({ path throws(AgentError) in try place(path) }) else { return nil }
+            // What separates directories and options from each other.
+            guard !path.utf8.contains(where: { [UInt8(ascii: ":"), UInt8(ascii: ","), UInt8(ascii: "\\")].contains($0) }) else {
+                throw AgentError(description: "cannot read recovery.json: a layer's name has a colon, comma or backslash in it")
+            }
+            return path
+        }
+        var lower: [String] = []
+        for value in json["lower"]?.arrayValue ?? [] {
+            guard let path = try layer(value["path"]) else {
+                throw AgentError(description: "cannot read recovery.json: a layer of an overlay has no path")
+            }
+            lower.append(path)
+        }
+        let options = json["options"]?.stringValue ?? ""
+        let names = options.split(separator: ",").map { $0.prefix { $0 != "=" } }
+        guard !lower.isEmpty, names.allSatisfy(overlayOptions.contains) else {
+            throw AgentError(description: "cannot read recovery.json: an overlay without layers, or with an unknown option")
+        }
+        return RecoveryManifest.Overlay(
+            lower: lower, upper: try layer(json["upper"]), work: try layer(json["work"]), options: options)
+    }
 
     /// A path that CRIU is told, from the guest's root and in its plainest form.
     private static func place(_ path: String) throws(AgentError) -> String {

@@ -65,8 +65,16 @@ enum System {
     @discardableResult
     static func setName(_ name: String) -> Int32 { unsafe xpr_set_name(name) }
 
-    static func mount(_ device: String, _ directory: String, _ type: String, _ flags: UInt) -> Int32 {
-        unsafe Glibc.mount(device, directory, type, flags, nil)
+    /// `f_type` of statfs(2); nil: there is nothing.
+    static func filesystemType(_ path: String) -> Int? {
+        let type = unsafe xpr_filesystem_type(path)
+        return type < 0 ? nil : type
+    }
+
+    static func mount(_ device: String, _ directory: String, _ type: String, _ flags: UInt, _ data: String? = nil) -> Int32 {
+        guard let data else { return unsafe Glibc.mount(device, directory, type, flags, nil) }
+        // The kernel reads the zero-terminated copy of the options during the call.
+        return unsafe data.withCString { unsafe Glibc.mount(device, directory, type, flags, $0) }
     }
 
     /// Takes a mount out of the tree of files at once; it ends when nothing uses it (MNT_DETACH).

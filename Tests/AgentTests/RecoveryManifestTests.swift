@@ -68,6 +68,24 @@ import Testing
         #expect(throws: AgentError.self) { try parse(root: "/", key: "mount]:/etc") }
     }
 
+    @Test func overlaysNameTheirLayersAndKnownOptions() throws {
+        func parse(lower: String = "/srv/a", upper: String = "\"/srv/b\"", options: String = "index=off,userxattr") throws
+            -> RecoveryManifest.Overlay?
+        {
+            let overlay =
+                "\"mount_root\": \"/srv/root\", \"overlay\": {\"lower\": [{\"path\": \"\(lower)\"}], \"upper\": \(upper), "
+                + "\"work\": null, \"options\": \"\(options)\"}, \"root_pid\": 2001"
+            return try #require(self.parse(Self.replacing("\"root_pid\": 2001", by: overlay)).groups.first).overlay
+        }
+        let overlay = try #require(try parse())
+        #expect(overlay.lower == ["/srv/a"] && overlay.upper == "/srv/b" && overlay.options == "index=off,userxattr")
+        #expect(try parse(upper: "null")?.upper == nil)
+        for lower in ["srv", "/srv/../a", "/srv/a:/etc", "/srv/a,upperdir=/etc"] {
+            #expect(throws: AgentError.self) { try parse(lower: lower) }
+        }
+        #expect(throws: AgentError.self) { try parse(options: "lowerdir=/etc") }
+    }
+
     @Test func takesImagesOnlyFromTheirPlace() throws {
         let manifest = try parse(Self.replacing("groups/jobs/images", by: "groups/../../etc"))
         #expect(manifest.groups.first?.hasImages == false)

@@ -255,6 +255,19 @@ import Testing
         var overlay = Self.namespace()
         overlay.mounts[0].isOnBlockDevice = false
         #expect(verdict(overlay) == .refused)
+        overlay.mounts[0].typeName = "overlay"
+        overlay.mounts[0].root = "/"
+        overlay.mounts[0].overlay = OverlayLayers()
+        overlay.mounts[0].overlay?.lower = ["/srv/lower"]
+        #expect(verdict(overlay) == .full)
+        #expect(GroupCheckpoint.assess(sample(overlay).group).overlay?.lower == ["/srv/lower"])
+        overlay.mounts[0].guestPath = nil
+        #expect(GroupCheckpoint.assess(sample(overlay).group).mountRoot == "/run/xenpr/roots/sample")
+        overlay.mounts[0].overlay?.lower = ["/srv/../lower"]
+        #expect(verdict(overlay) == .refused)
+        overlay.mounts[0].overlay?.lower = ["/srv/lower"]
+        overlay.mounts[0].overlay?.problem = "a layer is in memory"
+        #expect(verdict(overlay) == .refused)
         var locked = Self.namespace()
         locked.mounts[0].flags = 1
         #expect(verdict(locked) == .full)

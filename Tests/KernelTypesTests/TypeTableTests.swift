@@ -40,6 +40,23 @@ import Testing
         #expect(try flags.field("high") == Field(offset: 1, size: 1, bits: .init(first: 3, count: 5)))
     }
 
+    /// kernel: struct inner { u32 x; }; module: struct outer { struct inner in; u32 y; u16 z; }
+    @Test func aModuleCountsOnFromTheKernel() throws {
+        var kernel = SyntheticTypes()
+        let u32 = kernel.integer("u32", size: 4)
+        let inner = kernel.structure("inner", size: 4, [("x", u32, 0)])
+        var module = SyntheticTypes(behind: kernel)
+        let u16 = module.integer("u16", size: 2)
+        _ = module.structure("outer", size: 12, [("in", inner, 0), ("y", u32, 4), ("z", u16, 8)])
+        let table = try TypeTable(btf: module.bytes, base: TypeTable(btf: kernel.bytes))
+        let outer = try table.structure("outer")
+        #expect(try outer.field("in.x") == Field(offset: 0, size: 4))
+        #expect(try outer.field("y") == Field(offset: 4, size: 4))
+        #expect(try outer.field("z") == Field(offset: 8, size: 2))
+        #expect(try table.structure("inner").size == 4)
+        #expect(table.has("inner") && table.has("outer") && !table.has("other"))
+    }
+
     @Test func saysWhatIsMissing() throws {
         let table = try TypeTable(btf: Self.section())
         #expect(throws: KernelError.noType("gone")) { try table.structure("gone") }

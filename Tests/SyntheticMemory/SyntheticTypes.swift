@@ -3,13 +3,21 @@ public struct SyntheticTypes {
     private var strings: [UInt8] = [0]
     private var types: [UInt32] = []
     private var count: UInt32 = 0
+    private var firstName = 0
 
     public init() {}
+
+    /// The types of a module, which count on from the kernel's.
+    public init(behind kernel: SyntheticTypes) {
+        strings = []
+        count = kernel.count
+        firstName = kernel.strings.count
+    }
 
     private mutating func string(_ text: String) -> UInt32 {
         if text.isEmpty { return 0 }
         defer { strings += Array(text.utf8) + [0] }
-        return UInt32(strings.count)
+        return UInt32(firstName + strings.count)
     }
 
     private mutating func add(_ name: String, kind: UInt32, members: Int, value: UInt32, extra: [UInt32], flag: Bool = false)

@@ -74,4 +74,7 @@ int xpr_set_affinity(pid_t thread, const uint64_t *mask, size_t bytes);
 /// The name of a directory entry; valid until the next readdir(3) of its stream.
 const char *xpr_entry_name(const struct dirent *entry);
 
+/// `f_type` of statfs(2), whose structure and function have the same name; negative: there is nothing.
+long xpr_filesystem_type(const char *path);
+
 #endif

@@ -54,6 +54,8 @@ struct OpenFileLayout: Sendable {
     let mode: Field
     let position: Field
     let privateData: Field
+    /// `backing_file.user_path`, since 6.7 (commit def3ae83da02): where a program sees a file that an overlay has opened below itself.
+    let userPath: Field?
     let owner: Field
     /// `f_owner` is a pointer, null while nobody asked for signals, since Linux 6.12 (commit 1934b212615d).
     let ownerIsPointer: Bool
@@ -73,6 +75,7 @@ struct OpenFileLayout: Sendable {
         mode = try file.field("f_mode")
         position = try file.field("f_pos")
         privateData = try file.field("private_data")
+        userPath = (try? types.structure("backing_file"))?.optional("user_path")
         owner = try file.field("f_owner")
         ownerIsPointer = owner.size == 8
         let ownership = try types.structure("fown_struct")

@@ -101,12 +101,30 @@ extension FileReader {
         return path.isDeleted ? nil : path.bytes
     }
 
+    /// A file of an overlay has its contents in the layer that is written to, or still in one below.
+    private mutating func noteDeletedOnOverlay(_ node: FileNode, inode: VirtualAddress) throws(MemoryFault) {
+        var upper = VirtualAddress(0)
+        if let overlays { upper = try kernel.pointer(overlays.upper, of: kernel.container(of: inode, overlays.inode)) }
+        guard !upper.isNull else {
+            obstacles.append(
+                Obstacle(
+                    .refused, pid: nil, reason: "deleted file \(node.path) has its contents in a lower layer of an overlay"))
+            return
+        }
+        let below = try kernel.pointer(layout.paths.dentryInode, of: upper)
+        try noteDeleted(node, inode: below, filesystem: filesystem(ofInode: below))
+    }
+
     /// Remembers where the contents of a file without a name are: in the page cache alone, once the disk is replayed.
     private mutating func noteDeleted(
         _ node: FileNode, inode: VirtualAddress, filesystem: FilesystemIdentity
     ) throws(MemoryFault) {
         let identity = InodeIdentity(device: node.device, inode: node.inode)
         guard deletedFileMappings[identity] == nil else { return }
+        if filesystem.typeName == "overlay" {
+            try noteDeletedOnOverlay(node, inode: inode)
+            return
+        }
         let mapping = try kernel.pointer(layout.inode.mapping, of: inode)
         deletedFileMappings[identity] = mapping
         guard filesystem.isOnBlockDevice else { return }

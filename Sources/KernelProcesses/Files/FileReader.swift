@@ -12,6 +12,8 @@ public struct FileReader {
     let clocks: GuestClocks
     let operations: FileOperations
     let frames: FrameTable
+    /// nil: the kernel has no overlays.
+    let overlays: OverlayInodeLayout?
     /// That of the guest's init process; nil: not known.
     let guestMountNamespace: VirtualAddress?
 
@@ -70,11 +72,14 @@ public struct FileReader {
         "vmemmap_base", "tick_nsec", "tk_ntp_data", "super_blocks",
     ])
 
-    /// - Parameter clocks: of the guest at the crash; what timers have left is counted from there.
-    public init(kernel: KernelReader, layout: FileLayout, clocks: GuestClocks) {
+    /// - Parameters:
+    ///   - clocks: of the guest at the crash; what timers have left is counted from there.
+    ///   - overlays: of the module, where it is loaded.
+    init(kernel: KernelReader, layout: FileLayout, clocks: GuestClocks, overlays: OverlayInodeLayout?) {
         self.kernel = kernel
         self.layout = layout
         self.clocks = clocks
+        self.overlays = overlays
         operations = FileOperations(symbols: kernel.symbols)
         frames = FrameTable(kernel: kernel, layout: layout.pages)
         guestMountNamespace = kernel.symbols.addresses["init_nsproxy"].flatMap {

@@ -81,7 +81,7 @@ extension FileReader {
     private mutating func fileInFilesystem(
         at address: VirtualAddress, inode: VirtualAddress, id: FileID
     ) throws(MemoryFault) -> OpenFile.Kind {
-        let path = address + layout.file.path.offset
+        let path = try path(ofFileAt: address)
         let filesystem = try filesystem(ofInode: inode)
         if filesystem.isKernelInternal {
             let dentry = try kernel.pointer(layout.paths.pathDentry, of: path)
@@ -97,6 +97,13 @@ extension FileReader {
             return .unsupported("character device \(major):\(minor) (\(node.path))")
         case .other: return .unsupported("\(Self.typeName(ofMode: node.mode)) \(node.path)")
         }
+    }
+
+    /// The `struct path` by which a program has a file.
+    private func path(ofFileAt address: VirtualAddress) throws(MemoryFault) -> VirtualAddress {
+        // FMODE_BACKING (include/linux/fs.h): it is the first member of a `struct backing_file`.
+        let isBacking = try kernel.uint32(layout.file.mode, of: address) & 0x200_0000 != 0
+        return address + (isBacking ? layout.file.userPath ?? layout.file.path : layout.file.path).offset
     }
 
     /// null, zero, full, random, urandom: devices without state, as good as new when they are opened again (drivers/char/mem.c).

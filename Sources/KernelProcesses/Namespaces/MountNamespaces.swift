@@ -60,24 +60,34 @@ extension GroupBuilder {
     }
 
     /// The uppermost mount of a namespace that is not hidden. Below the root of each namespace lies the kernel's first filesystem, in which nothing can
-    /// be reached any more: pivot_root(2) puts the new root onto it, as switch_root did with the guest's own.
+    /// be reached any more: pivot_root(2) puts the new root onto it, as switch_root did with the guest's own. Since 7.0 (fs/nullfs.c) these are two,
+    /// rootfs on nullfs.
     private func rootMount(of context: VirtualAddress, among all: [VirtualAddress], _ layout: MountLayout) throws(MemoryFault)
         -> VirtualAddress
     {
         let reader = kernel.reader
-        let paths = kernel.layout.files.paths
         let path = context + kernel.layout.files.filesystemContext.root.offset
-        let visible = try reader.pointer(paths.pathMount, of: path)
-        var mount = visible - layout.embedded.offset
+        var mount = try reader.pointer(kernel.layout.files.paths.pathMount, of: path) - layout.embedded.offset
         guard all.contains(mount) else { throw MemoryFault(.damaged("root outside of its mount namespace"), at: mount) }
-        for _ in 0..<all.count {
+        /// From the top of the namespace downwards.
+        var chain = [mount]
+        while true {
             let parent = try reader.pointer(layout.parent, of: mount)
-            let isCovered = try reader.pointer(layout.point, of: mount) == reader.pointer(layout.root, of: parent)
-            let above = try reader.pointer(layout.parent, of: parent)
-            if parent == mount || (isCovered && above == parent) { return mount }
+            if parent == mount { break }
+            guard chain.count <= all.count else { throw MemoryFault(.damaged("mounts in a circle"), at: mount) }
+            chain.insert(parent, at: 0)
             mount = parent
         }
-        throw MemoryFault(.damaged("mounts in a circle"), at: mount)
+        var depth = 0
+        while depth + 1 < chain.count {
+            let isCovered =
+                try reader.pointer(layout.point, of: chain[depth + 1]) == reader.pointer(layout.root, of: chain[depth])
+            let superblock = try reader.pointer(layout.superblock, of: chain[depth])
+            let type = try reader.filesystem(ofSuperblock: superblock, layout: kernel.layout.files.superblock).typeName
+            guard isCovered, depth == 0 || type == "rootfs" else { break }
+            depth += 1
+        }
+        return chain[depth]
     }
 
     private func mount(
@@ -112,6 +122,9 @@ extension GroupBuilder {
         let master = try reader.pointer(layout.master, of: mount)
         if !master.isNull { result.masterGroup = try reader.int32(layout.group, of: master) }
         result.options = try options(ofSuperblock: superblock, type: filesystem.typeName, layout)
+        if isRoot, filesystem.typeName == "overlay" {
+            result.overlay = try overlay(ofSuperblock: superblock, guest: &guest, layout)
+        }
         if !result.isDeleted, let place = try guestPlace(of: root, on: superblock, group: result.masterGroup, &guest, layout) {
             result.guestPath = KernelString(bytes: place.path)
             result.guestFlags = MountFlags.forMount(try reader.value(layout.flags, of: place.mount))
@@ -137,7 +150,7 @@ extension GroupBuilder {
     }
 
     /// Where the guest itself sees a directory or file of a filesystem: through a mount of that group, if there is one.
-    private func guestPlace(
+    func guestPlace(
         of dentry: VirtualAddress, on superblock: VirtualAddress, group: Int32, _ guest: inout GuestMounts,
         _ mounts: MountLayout
     ) throws(MemoryFault) -> (path: [UInt8], mount: VirtualAddress)? {
@@ -239,7 +252,7 @@ enum MountFlags {
 }
 
 /// The guest's own mounts of each filesystem, looked up once.
-private struct GuestMounts {
+struct GuestMounts {
     var ofSuperblock: [VirtualAddress: [VirtualAddress]] = [:]
     /// How many of them were looked at.
     var steps = 0

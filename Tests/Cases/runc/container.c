@@ -64,7 +64,7 @@ static void text(const char *path, char *bytes, size_t size) {
 }
 
 static char before[LINES][WIDTH], after[LINES][WIDTH], nonce[64], capabilities[512], cgroup[256];
-static int before_count, in_root, in_memory, listener;
+static int before_count, in_root, below, copied, removed, in_memory, listener;
 static pid_t child;
 
 static uint64_t word(uint64_t index) { return (index + 1) * 0x9e3779b97f4a7c15u; }
@@ -78,12 +78,18 @@ static void read_capabilities(char *to, size_t size) {
 }
 
 static void prepare(void) {
+    need(unlink("/hidden") == 0, "/hidden");
     before_count = mounts(before);
     snprintf(nonce, sizeof nonce, "%s", getenv("NONCE") ? getenv("NONCE") : "");
     read_capabilities(capabilities, sizeof capabilities);
     text("/proc/self/cgroup", cgroup, sizeof cgroup);
     in_root = open("/note", O_RDWR | O_CREAT | O_EXCL, 0600);
     need(dprintf(in_root, "%s", nonce) > 0, "/note");
+    // Its root is an overlay: a file of the lower layer, one that is copied up, and one whose name is removed.
+    need((below = open("/below", O_RDONLY)) >= 0, "/below");
+    need((copied = open("/copied", O_RDWR | O_APPEND)) >= 0 && dprintf(copied, "%s", nonce) > 0, "/copied");
+    removed = open("/removed", O_RDWR | O_CREAT | O_EXCL, 0600);
+    need(dprintf(removed, "%s", nonce) > 0 && unlink("/removed") == 0, "/removed");
     in_memory = open("/tmp/words", O_RDWR | O_CREAT | O_EXCL, 0600);
     for (uint64_t i = 0; i < WORDS; i++) {
         uint64_t value = word(i);
@@ -95,6 +101,11 @@ static void prepare(void) {
     child = fork();
     if (child == 0) for (;;) pause();
     need(child > 0, "fork");
+}
+
+static void read_all(int fd, char *bytes, size_t size) {
+    memset(bytes, 0, size);
+    if (pread(fd, bytes, size - 1, 0) < 0) wrong("a file of its root cannot be read");
 }
 
 static void check_network(void) {
@@ -113,6 +124,15 @@ static void verify(void) {
     for (int i = 0; i < before_count; i++) if (!has_line(before[i], after, count)) wrong(before[i]);
     char now[512], note[64] = "";
     if (pread(in_root, note, sizeof note - 1, 0) < 0 || strcmp(note, nonce) != 0) wrong("the file in its root");
+    char expected[80];
+    snprintf(expected, sizeof expected, "below\n%s", nonce);
+    read_all(below, now, sizeof now);
+    if (strcmp(now, "below\n") != 0) wrong("the file of the lower layer");
+    read_all(copied, now, sizeof now);
+    if (strcmp(now, expected) != 0) wrong("the file that was copied up");
+    read_all(removed, now, sizeof now);
+    if (strcmp(now, nonce) != 0) wrong("the file whose name was removed");
+    if (access("/removed", F_OK) == 0 || access("/hidden", F_OK) == 0) wrong("a name that was removed");
     for (uint64_t i = 0; i < WORDS; i++) {
         uint64_t value;
         if (pread(in_memory, &value, 8, i * 8) == 8 && value == word(i)) continue;
