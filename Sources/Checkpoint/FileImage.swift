@@ -200,6 +200,8 @@ enum FileImage {
             entry.unsigned(5, id.imageNumber)
             entry.unsigned(6, memfd.seals)
             entry.unsigned(7, UInt64(id.rawValue))
+            // MFD_HUGETLB
+            if memory.hugePageBytes != 0 { entry.unsigned(8, MemoryImage.hugePageSize(memory.hugePageBytes) | 4) }
         }
     }
 

@@ -67,6 +67,7 @@ public enum GroupCheckpoint {
             images: nil, rootPID: plan.tree.root?.pid ?? 0)
         record.hasPIDNamespace = plan.namespaces.pidNumber != nil
         record.disablesHugePages = plan.hugePages.areDisabled
+        record.reservedPages = ReservedPages.needed(by: plan.group)
         record.hasCgroupNamespace = plan.namespaces.hasCgroupNamespace
         let mountRoot = plan.namespaces.mounts?.root.plan.namespace.root
         record.mountRoot = mountRoot?.guestPath?.description

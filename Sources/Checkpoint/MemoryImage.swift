@@ -26,6 +26,7 @@ enum MemoryImage {
         static let growsDown: UInt32 = 0x100
         static let locked: UInt32 = 0x2000
         static let noReserve: UInt32 = 0x4000
+        static let hugePages: UInt32 = 0x4_0000
     }
 
     /// AT_VECTOR_SIZE of CRIU on x86-64: longer vectors are refused by it.
@@ -131,6 +132,7 @@ enum MemoryImage {
             advice |= 1 << 16
         case .kernelGate, .unsupported: return nil
         }
+        if mapping.hugePageBytes != 0 { flags |= MapFlag.hugePages | hugePageSize(mapping.hugePageBytes) }
         if mapping.growsDown { flags |= MapFlag.growsDown }
         if mapping.isLocked { flags |= MapFlag.locked }
         if mapping.isNoReserve { flags |= MapFlag.noReserve }
@@ -147,6 +149,9 @@ enum MemoryImage {
             if let fileFlags { entry.unsigned(10, fileFlags) }
         }
     }
+
+    /// The size of huge pages as mmap(2) and memfd_create(2) are told it: its power of two, from bit 26 on (MAP_HUGE_SHIFT, MFD_HUGE_SHIFT).
+    static func hugePageSize(_ bytes: UInt64) -> UInt32 { UInt32(bytes.trailingZeroBitCount & 0x3f) << 26 }
 
     /// Pages made untouchable lie in other areas and come after all of them; CRIU before 4.2 does not know them and fails.
     private static func guardArea(_ region: Range<VirtualAddress>) -> ProtobufMessage {

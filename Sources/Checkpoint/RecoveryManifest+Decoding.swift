@@ -69,6 +69,9 @@ extension RecoveryManifest.Group {
             rootPID: try node.integer("root_pid", in: 0...RecoveryManifest.pidLimit))
         hasPIDNamespace = try node.optionalFlag("pid_namespace") ?? false
         disablesHugePages = try node.optionalFlag("no_huge_pages") ?? false
+        reservedPages = try node.optionalList("reserved_pages") { (node) throws(ManifestError) in
+            RecoveryManifest.ReservedPages(sizeBytes: try node.unsigned("bytes"), count: try node.unsigned("count"))
+        }
         hasCgroupNamespace = try node.optionalFlag("cgroup_namespace") ?? false
         mountRoot = try node.optionalDirectoryPath("mount_root")
         mountRootFlags = try node.optionalUnsigned("mount_root_flags")

@@ -34,6 +34,7 @@ extension RecoveryManifest.Group {
             "name": .string(name), "cgroup": .string(cgroup), "verdict": .string(verdict.rawValue),
             "reasons": .array(reasons.map(JSONValue.string)), "images": JSONValue(images), "root_pid": JSONValue(rootPID),
             "no_huge_pages": .bool(disablesHugePages),
+            "reserved_pages": .array(reservedPages.map { ["bytes": JSONValue($0.sizeBytes), "count": JSONValue($0.count)] }),
             "pid_namespace": .bool(hasPIDNamespace), "cgroup_namespace": .bool(hasCgroupNamespace),
             "mount_root": JSONValue(mountRoot), "mount_root_flags": mountRootFlags.map { JSONValue($0) } ?? .null,
             "overlay": overlay?.json ?? .null,

@@ -73,6 +73,8 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var hasPIDNamespace = false
         /// All of its processes run without transparent huge pages (PR_SET_THP_DISABLE), which the agent hands on to them.
         public var disablesHugePages = false
+        /// Pages of hugetlb that the guest has to have free for it.
+        public var reservedPages: [ReservedPages] = []
         /// It is in a cgroup namespace, whose root is its cgroup.
         public var hasCgroupNamespace = false
         /// The directory that is the root of its own mount namespace; nil: it has none.
@@ -118,6 +120,12 @@ public struct RecoveryManifest: Sendable, Equatable {
             self.key = key
             self.path = path
         }
+    }
+
+    /// Pages of one size in the guest's pool (Documentation/admin-guide/mm/hugetlbpage.rst).
+    public struct ReservedPages: Sendable, Equatable {
+        public var sizeBytes: UInt64
+        public var count: UInt64
     }
 
     /// An overlay on directories of the guest.

@@ -50,7 +50,7 @@ public struct Mapping: Sendable, Hashable {
         case sharedFile(FileID)
         /// MAP_SHARED | MAP_ANONYMOUS, /dev/zero shared.
         case sharedAnonymous(SharedMemoryID)
-        /// A mapping of a memfd, shared or private; its open file gives flags and inode.
+        /// A mapping of a memfd, shared or private; its open file gives flags and inode. Areas of huge pages (MAP_HUGETLB) are that too, as CRIU has them.
         case memfd(FileID, isPrivate: Bool)
         /// System V shared memory: an attached segment of an IPC namespace, which is named by its inode number.
         case systemVSharedMemory(SharedMemoryID, id: Int32, namespace: UInt32, isWritable: Bool)
@@ -58,7 +58,7 @@ public struct Mapping: Sendable, Hashable {
         case vvar
         /// `vsyscall` and other areas of the kernel's that each process has and nobody saves.
         case kernelGate
-        /// What cannot be brought back: device memory, hugetlb, io_uring…, in words.
+        /// What cannot be brought back: device memory, io_uring…, in words.
         case unsupported(String)
     }
 
@@ -70,6 +70,8 @@ public struct Mapping: Sendable, Hashable {
     /// PROT_* (1 read, 2 write, 4 execute).
     public var protection: UInt32
     public var kind: Kind
+    /// Size of its pages where they are hugetlb's; 0: they are not.
+    public var hugePageBytes: UInt64 = 0
     /// VM_GROWSDOWN.
     public var growsDown: Bool
     /// VM_LOCKED.
@@ -110,6 +112,8 @@ public struct SharedMemory: Sendable, Hashable {
     public var device: UInt64
     /// nil: an anonymous mapping.
     public var memfd: Memfd?
+    /// Size of its pages where they are hugetlb's; 0: they are not.
+    public var hugePageBytes: UInt64 = 0
     /// What an anonymous one is when it has to be named: a memfd of these attributes.
     public var asMemfd: Memfd?
 

@@ -29,6 +29,7 @@ struct GroupRestore {
         if let taken = takenPID() { throw AgentError(description: taken) }
         try cgroup.create()
         try mountRoot()
+        try reservePages()
         lockConnections()
         if group.disablesHugePages { try haveKernelExamined() }
         let program = ChildProgram(

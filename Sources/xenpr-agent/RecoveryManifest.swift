@@ -25,6 +25,8 @@ struct RecoveryManifest {
         let hasPIDNamespace: Bool
         /// All of its processes run without transparent huge pages.
         let disablesHugePages: Bool
+        /// Pages of hugetlb that have to be free.
+        let reservedPages: [ReservedPages]
         let hasCgroupNamespace: Bool
         /// The root of its own mount namespace, a path without "..".
         let mountRoot: String?
@@ -38,6 +40,11 @@ struct RecoveryManifest {
         let processes: [Process]
         let sockets: [Socket]
         let connections: [Connection]
+    }
+
+    struct ReservedPages {
+        let sizeBytes: Int64
+        let count: Int64
     }
 
     /// An overlay on directories of the guest, in paths without "..".
@@ -172,6 +179,12 @@ extension RecoveryManifest.Group {
         rootPID = Int32(clamping: json["root_pid"]?.integerValue ?? 0)
         hasPIDNamespace = json["pid_namespace"]?.boolValue ?? false
         disablesHugePages = json["no_huge_pages"]?.boolValue ?? false
+        reservedPages = (json["reserved_pages"]?.arrayValue ?? []).compactMap { value in
+            guard let size = value["bytes"]?.integerValue, let count = value["count"]?.integerValue, size > 0, count > 0 else {
+                return nil
+            }
+            return RecoveryManifest.ReservedPages(sizeBytes: size, count: count)
+        }
         hasCgroupNamespace = json["cgroup_namespace"]?.boolValue ?? false
         mountRoot = try json["mount_root"]?.stringValue.map { path throws(AgentError) in try Self.place(path) }
         overlay = try Self.overlay(json["overlay"])

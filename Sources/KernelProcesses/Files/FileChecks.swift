@@ -36,7 +36,7 @@ struct FileChecksLayout: Sendable {
 
 extension FileReader {
     /// FMODE_NOACCOUNT (include/linux/fs.h): a file below an overlay, whose path is the overlay's.
-    private static let lowerFileMode: UInt32 = 0x2000_0000
+    static let lowerFileMode: UInt32 = 0x2000_0000
     /// FMODE_UNSIGNED_OFFSET: /dev/mem and its like.
     private static let unsignedOffsetMode: UInt32 = 0x2000
     /// O_ACCMODE, O_APPEND … O_TMPFILE and FMODE_NONOTIFY; O_CREAT, O_EXCL, O_NOCTTY and O_TRUNC are gone once a file is open.

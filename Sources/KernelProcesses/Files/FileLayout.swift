@@ -151,6 +151,7 @@ struct SuperblockLayout: Sendable {
     let link: Field
     let mounts: Field
     let root: Field
+    let blockSize: Field
 
     init(_ types: TypeTable) throws(KernelError) {
         let superblock = try types.structure("super_block")
@@ -163,6 +164,7 @@ struct SuperblockLayout: Sendable {
         link = try superblock.field("s_list")
         mounts = try superblock.field("s_mounts")
         root = try superblock.field("s_root")
+        blockSize = try superblock.field("s_blocksize")
     }
 }
 

@@ -4,7 +4,7 @@ import KernelTypes
 /// Tells what a file is open on by its table of operations (`file->f_op`), each of which is a symbol of the kernel.
 struct FileOperations: Sendable {
     enum Kind: Sendable, Hashable {
-        case pipe, socket, eventfd, epoll, timerfd, signalfd, inotify, sharedMemory, terminal, hungUpTerminal
+        case pipe, socket, eventfd, epoll, timerfd, signalfd, inotify, sharedMemory, hugePages, terminal, hungUpTerminal
         /// Known, and not to be brought back: what to call it.
         case unsupported(String)
     }
@@ -32,7 +32,7 @@ struct FileOperations: Sendable {
         "hung_up_tty_fops": .hungUpTerminal,
         "console_fops": .terminal,
         "ptmx_fops": .terminal,
-        "hugetlbfs_file_operations": .unsupported("huge page file"),
+        "hugetlbfs_file_operations": .hugePages,
         "bpf_map_fops": .unsupported("BPF map"),
         "bpf_prog_fops": .unsupported("BPF program"),
         "bpf_link_fops": .unsupported("BPF link"),

@@ -70,6 +70,10 @@ extension FileReader {
             let memory = sharedMemory(ofInode: inode)
             if sharedMemory[memory]?.memfd != nil || isAnonymous(memory) { return .memfd(memory) }
             return .unsupported("System V shared memory")
+        case .hugePages:
+            // What nobody has mounted is a memfd's, or a mapping's without a file.
+            return try filesystem(ofInode: inode).isKernelInternal
+                ? .memfd(sharedMemory(ofInode: inode)) : .unsupported("file of a mounted hugetlbfs")
         case .terminal: return try terminalFile(at: address, isHungUp: false)
         case .hungUpTerminal: return try terminalFile(at: address, isHungUp: true)
         case .unsupported(let words): return .unsupported(words)
@@ -99,10 +103,9 @@ extension FileReader {
         }
     }
 
-    /// The `struct path` by which a program has a file.
+    /// The `struct path` by which a program has a file. One that an overlay has opened below itself is the first member of a `struct backing_file`.
     private func path(ofFileAt address: VirtualAddress) throws(MemoryFault) -> VirtualAddress {
-        // FMODE_BACKING (include/linux/fs.h): it is the first member of a `struct backing_file`.
-        let isBacking = try kernel.uint32(layout.file.mode, of: address) & 0x200_0000 != 0
+        let isBacking = try kernel.uint32(layout.file.mode, of: address) & Self.lowerFileMode != 0
         return address + (isBacking ? layout.file.userPath ?? layout.file.path : layout.file.path).offset
     }
 

@@ -3,15 +3,23 @@ import KernelObjects
 import KernelTypes
 import ProcessModel
 
-/// `struct shmem_inode_info` (include/linux/shmem_fs.h).
+/// `struct shmem_inode_info` (include/linux/shmem_fs.h) and `struct hugetlbfs_inode_info` (include/linux/hugetlb.h).
 struct SharedMemoryLayout: Sendable {
     let inode: Field
     let seals: Field
+    /// nil for a kernel without huge pages of this kind.
+    let hugePages: (inode: Field, seals: Field)?
 
     init(_ types: TypeTable) throws(KernelError) {
         let info = try types.structure("shmem_inode_info")
         inode = try info.field("vfs_inode")
         seals = try info.field("seals")
+        let huge = try? types.structure("hugetlbfs_inode_info")
+        if let inode = huge?.optional("vfs_inode"), let seals = huge?.optional("seals") {
+            hugePages = (inode, seals)
+        } else {
+            hugePages = nil
+        }
     }
 }
 
@@ -77,14 +85,29 @@ extension FileReader {
             sizeBytes: try kernel.value(fields.size, of: inode), inode: try kernel.value(fields.number, of: inode),
             device: filesystem.device)
         let name = try internalName(of: inode)
-        let info = kernel.container(of: inode, layout.sharedMemory.inode)
+        var (embedded, seals) = (layout.sharedMemory.inode, layout.sharedMemory.seals)
+        if filesystem.typeName == "hugetlbfs" {
+            guard let fields = layout.sharedMemory.hugePages else {
+                throw MemoryFault(.damaged("hugetlbfs of a kernel that has none"), at: inode)
+            }
+            (embedded, seals) = fields
+            memory.hugePageBytes = try kernel.value(layout.superblock.blockSize, of: filesystem.superblock)
+            guard memory.hugePageBytes > 4096, memory.hugePageBytes.nonzeroBitCount == 1, memory.hugePageBytes <= 16 << 30
+            else {
+                throw MemoryFault(.damaged("huge pages of \(memory.hugePageBytes) bytes"), at: inode)
+            }
+        }
+        let info = kernel.container(of: inode, embedded)
         let attributes = SharedMemory.Memfd(
             name: KernelString(bytes: name), uid: try kernel.uint32(fields.uid, of: inode),
             gid: try kernel.uint32(fields.gid, of: inode), mode: try kernel.uint32(fields.mode, of: inode),
-            seals: try kernel.uint32(layout.sharedMemory.seals, of: info))
+            seals: try kernel.uint32(seals, of: info))
         if name.starts(with: Self.memfdPrefix) {
             memory.memfd = attributes
             memory.memfd?.name = KernelString(bytes: Array(name.dropFirst(Self.memfdPrefix.count)))
+        } else if memory.hugePageBytes != 0 {
+            // "anon_hugepage": CRIU makes a memfd of it.
+            memory.memfd = attributes
         } else if name == Self.anonymousName {
             memory.asMemfd = attributes
         }

@@ -18,8 +18,6 @@ extension DeadKernel {
     private static let userLimit: UInt64 = 1 << 56
     /// vm.max_map_count can be raised to this.
     private static let areaLimit = 1 << 20
-    static let tmpfsMagic: UInt64 = 0x0102_1994
-    private static let hugetlbfsMagic: UInt64 = 0x9584_58f6
 
     /// Reads `struct mm_struct` and its areas.
     /// - Throws: at the first area that cannot be read: a process whose memory is not fully known must not run on.
@@ -81,7 +79,7 @@ extension DeadKernel {
                 "area \(mapping.start)-\(mapping.end) stands elsewhere in its tree", at: area)
             end = mapping.end.rawValue
             space.mappings.append(mapping)
-            facts.append(try self.facts(ofArea: area))
+            facts.append(try self.facts(ofArea: area, hugePageBytes: mapping.hugePageBytes))
             if try reader.value(fields.areaFlags, of: area) & fields.guardFlag != 0 {
                 space.guardRegions += try guardRegions(in: mapping, tables: tables)
             }
@@ -155,6 +153,9 @@ extension DeadKernel {
             offsetBytes: hasOffset ? try reader.value(fields.offset, of: area) &* 4096 : 0,
             protection: UInt32(flags & AreaFlags.protection), kind: kind, growsDown: flags & AreaFlags.growsDown != 0,
             isLocked: flags & AreaFlags.locked != 0, isNoReserve: flags & AreaFlags.noReserve != 0, adviceBits: advice)
+        if case .memfd(let file, _) = kind, case .memfd(let memory) = files.openFiles[file]?.kind {
+            mapping.hugePageBytes = files.sharedMemory[memory]?.hugePageBytes ?? 0
+        }
         mapping.isLockedOnFault = flags & AreaFlags.lockedOnFault != 0
         mapping.protectionKey = UInt8(flags >> AreaFlags.protectionKeyShift & 0xf)
         if let field = fields.areaPolicy { mapping.hasMemoryPolicy = try !reader.pointer(field, of: area).isNull }
@@ -182,8 +183,10 @@ extension DeadKernel {
         case let name?: return .unsupported("kernel mapping \(name)")
         }
         let operations = try reader.pointer(fields.operations, of: area)
-        if flags & AreaFlags.hugeTLB != 0 { return .unsupported("hugetlb memory") }
         let file = try reader.pointer(fields.file, of: area)
+        if flags & AreaFlags.hugeTLB != 0 {
+            return try hugePageKind(of: file, operations, isShared: flags & AreaFlags.mayShare != 0, &files)
+        }
         if flags & (AreaFlags.pfnMap | AreaFlags.io | AreaFlags.mixedMap) != 0 { return .unsupported("device memory") }
         let isShared = flags & AreaFlags.mayShare != 0
         if file.isNull {
@@ -222,6 +225,20 @@ extension DeadKernel {
         }
         let id = files.file(at: file)
         return isShared ? .sharedFile(id) : .privateFile(id)
+    }
+
+    /// An area of hugetlb's pages: each has a file, of a memfd or one that nobody can name.
+    private func hugePageKind(
+        of file: VirtualAddress, _ operations: VirtualAddress, isShared: Bool, _ files: inout FileReader
+    ) throws(MemoryFault) -> Mapping.Kind {
+        guard !file.isNull else { return .unsupported("huge pages without a file") }
+        files.countReference(to: file)
+        if operations == manifest.symbols.addresses["shm_vm_ops"] {
+            return .unsupported("System V shared memory of huge pages")
+        }
+        let id = files.file(at: file)
+        guard case .memfd = files.openFiles[id]?.kind else { return .unsupported("file of a mounted hugetlbfs") }
+        return .memfd(id, isPrivate: !isShared)
     }
 
     /// Whether a file lives on the mount that the kernel keeps for itself (`shm_mnt`, mm/shmem.c): shared anonymous memory,

@@ -64,6 +64,13 @@ struct AreaFacts: Sendable, Hashable {
     var hasAnonymousPages: Bool
     /// `struct address_space` of the mapped file.
     var fileMapping: VirtualAddress?
+    /// Pages of the usual size in one of hugetlb's; 1 for other areas.
+    var pagesPerHugePage: UInt64 = 1
+
+    /// Whether a page's number is the one wanted. Up to 6.6 (commit a08c7193e4f1) pages of hugetlb have their number among huge pages.
+    func isNumber(_ index: UInt64, of wanted: UInt64) -> Bool {
+        index == wanted || index.multipliedReportingOverflow(by: pagesPerHugePage).partialValue == wanted
+    }
 }
 
 extension DeadKernel {
@@ -153,7 +160,8 @@ extension DeadKernel {
     }
 
     /// What the area's pages must agree with.
-    func facts(ofArea area: VirtualAddress) throws(MemoryFault) -> AreaFacts {
+    /// - Parameter hugePageBytes: size of its pages where they are hugetlb's, or 0.
+    func facts(ofArea area: VirtualAddress, hugePageBytes: UInt64) throws(MemoryFault) -> AreaFacts {
         let fields = layout.memoryChecks
         var facts = AreaFacts(
             firstPage: try reader.value(layout.memory.offset, of: area), hasAnonymousPages: fields.anonymousVMA == nil)
@@ -162,6 +170,7 @@ extension DeadKernel {
             facts.hasAnonymousPages = !node.isNull
             if !node.isNull, let root = fields.root { facts.anonymousRoot = try reader.pointer(root, of: node) }
         }
+        facts.pagesPerHugePage = max(hugePageBytes / 4096, 1)
         let file = try reader.pointer(layout.memory.file, of: area)
         if !file.isNull, let mapping = fields.fileMapping { facts.fileMapping = try reader.pointer(mapping, of: file) }
         return facts
@@ -222,7 +231,7 @@ extension DeadKernel {
             if facts.fileMapping == nil, layout.memoryChecks.fileMapping != nil {
                 throw damage("page at \(address) of a file where none is mapped", at: own)
             }
-            if let index = try index(), index != wanted {
+            if let index = try index(), !facts.isNumber(index, of: wanted) {
                 throw damage("page at \(address) is page \(index) of its file", at: own)
             }
             return false
@@ -230,7 +239,9 @@ extension DeadKernel {
         // PAGE_MAPPING_KSM: a merged page belongs to many areas.
         if mapping & 3 == 3 { return true }
         guard facts.hasAnonymousPages else { throw damage("page at \(address) where the area has none", at: own) }
-        if let index = try index(), index != wanted { throw damage("page at \(address) is that of another address", at: own) }
+        if let index = try index(), !facts.isNumber(index, of: wanted) {
+            throw damage("page at \(address) is that of another address", at: own)
+        }
         if let root = facts.anonymousRoot, let field = layout.memoryChecks.root {
             guard try reader.pointer(field, of: VirtualAddress(mapping & ~3)) == root else {
                 throw damage("page at \(address) is that of another process", at: own)

@@ -151,7 +151,8 @@ public struct KernelPages: PageSupply {
             if entries.areMany { counts += try entries.handOn(of: kernel) { try collector.add($0, $1, body) } }
         }
         counts += try entries.handOn(of: kernel) { try collector.add($0, $1, body) }
-        return counts
+        // The kernel counts those of hugetlb elsewhere (hugetlb_usage).
+        return mapping.hugePageBytes == 0 ? counts : PageCounts()
     }
 
     /// The vDSO is code of the dead kernel, so all of it is saved, also what no page table maps yet: it is in the image that
@@ -177,7 +178,9 @@ public struct KernelPages: PageSupply {
     {
         var entries: [XArrayEntry] = []
         let array = mapping + kernel.layout.pages.addressSpacePages.offset
-        let isMemoryFile = try kernel.isMemoryFile(mapping)
+        let filesystem = try kernel.filesystem(ofMapping: mapping)
+        let isMemoryFile = filesystem == DeadKernel.tmpfsMagic
+        let isHuge = filesystem == DeadKernel.hugetlbfsMagic
         let fault = kernel.reader.forEach(inXArray: array, layout: kernel.layout.xarray, limit: 1 << 24) { entries.append($0) }
         if let fault { throw PageSupplyError("page cache is unreadable: \(fault)") }
         for entry in entries {
@@ -187,9 +190,12 @@ public struct KernelPages: PageSupply {
                 continue
             }
             let frame = try kernel.frame(ofPage: entry.pointer)
-            for index in 0..<(try kernel.pageCount(ofPage: entry.pointer)) {
-                try collector.add(
-                    VirtualAddress((entry.index &+ index) << 12), FrameNumber(frame.rawValue &+ index), body)
+            let count = try kernel.pageCount(ofPage: entry.pointer)
+            // Up to 6.6 (commit a08c7193e4f1) an entry of hugetlbfs stands for a huge page, and counts as one.
+            let first = isHuge && entry.count == 1 ? entry.index &* count : entry.index
+            guard first >> 50 == 0 else { throw PageSupplyError("page \(first) of a page cache") }
+            for index in 0..<count {
+                try collector.add(VirtualAddress((first &+ index) << 12), FrameNumber(frame.rawValue &+ index), body)
             }
         }
     }

@@ -147,11 +147,15 @@ extension DeadKernel {
         }
     }
 
-    /// Whether the page cache is that of a file of tmpfs, which has swap areas behind it and no disk.
-    func isMemoryFile(_ mapping: VirtualAddress) throws(MemoryFault) -> Bool {
+    /// TMPFS_MAGIC and HUGETLBFS_MAGIC (include/uapi/linux/magic.h): a file of tmpfs has swap areas behind it and no disk.
+    static let tmpfsMagic: UInt64 = 0x0102_1994
+    static let hugetlbfsMagic: UInt64 = 0x9584_58f6
+
+    /// `s_magic` of the filesystem whose file a page cache is of.
+    func filesystem(ofMapping mapping: VirtualAddress) throws(MemoryFault) -> UInt64 {
         let inode = try reader.pointer(layout.files.pages.host, of: mapping)
         let superblock = try reader.pointer(layout.memory.inodeSuperblock, of: inode)
-        return try reader.value(layout.memory.superblockMagic, of: superblock) == Self.tmpfsMagic
+        return try reader.value(layout.memory.superblockMagic, of: superblock)
     }
 
     func hasSwapArea(_ type: Int) -> Bool { ((try? swapAreaAddress(type)) ?? nil) != nil }
