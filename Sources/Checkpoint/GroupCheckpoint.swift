@@ -69,19 +69,8 @@ public enum GroupCheckpoint {
         record.disablesHugePages = plan.hugePages.areDisabled
         record.reservedPages = ReservedPages.needed(by: plan.group)
         record.hasCgroupNamespace = plan.namespaces.hasCgroupNamespace
-        let mountRoot = plan.namespaces.mounts?.root.plan.namespace.root
-        record.mountRoot = mountRoot?.guestPath?.description
-        if let overlay = mountRoot?.overlay {
-            // What only the namespace has shown gets a place.
-            record.mountRoot = record.mountRoot ?? "/run/xenpr/roots/\(plan.group.name)"
-            record.overlay = RecoveryManifest.Overlay(
-                lower: overlay.lower.map(\.description), upper: overlay.upper?.description, work: overlay.work?.description,
-                options: overlay.options.joined(separator: ","))
-        }
-        record.mountRootFlags = plan.namespaces.mounts?.root.plan.rootFlags
-        record.mounts = (plan.namespaces.mounts?.external ?? []).map {
-            RecoveryManifest.Mount(key: $0.key, path: $0.path.description)
-        }
+        // What the agent cannot do with would cost it all of the manifest.
+        if let mounts = plan.namespaces.mounts, plan.verdict != .refused { record.setMounts(mounts) }
         record.sockets = plan.socketOptions.sockets
         record.pseudoTerminals = plan.files.terminals?.numbersNeeded ?? []
         record.connections = (record.hasPIDNamespace || plan.namespaces.network != nil ? [] : plan.files.connections).map {
@@ -131,5 +120,21 @@ public enum GroupCheckpoint {
             attributes.coredumpFilter = filter
         }
         return attributes.isEmpty ? nil : attributes
+    }
+}
+
+extension RecoveryManifest.Group {
+    fileprivate mutating func setMounts(_ mounts: GroupMounts) {
+        let root = mounts.root.plan.namespace.root
+        mountRoot = root?.guestPath?.description
+        if let layers = root?.overlay {
+            // What only the namespace has shown gets a place.
+            mountRoot = mountRoot ?? "/run/xenpr/roots/\(name)"
+            overlay = RecoveryManifest.Overlay(
+                lower: layers.lower.map(\.description), upper: layers.upper?.description, work: layers.work?.description,
+                options: layers.options.joined(separator: ","))
+        }
+        mountRootFlags = mounts.root.plan.rootFlags
+        self.mounts = mounts.external.map { RecoveryManifest.Mount(key: $0.key, path: $0.path.description) }
     }
 }

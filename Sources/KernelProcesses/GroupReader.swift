@@ -75,7 +75,7 @@ struct GroupBuilder {
             name: name, cgroupPath: KernelString("/xenpr/" + name), clocks: clocks, initNamespaces: initNamespaces)
         files = FileReader(
             kernel: kernel.reader, layout: kernel.layout.files, clocks: clocks,
-            overlays: (try? kernel.moduleTypes("overlay")).flatMap(OverlayInodeLayout.init))
+            overlays: kernel.overlayInodes)
         pages = KernelPages(kernel: kernel)
     }
 

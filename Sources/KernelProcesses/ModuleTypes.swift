@@ -39,4 +39,12 @@ extension DeadKernel {
         }
         return nil
     }
+
+    /// nil when the module is not loaded, or not understood.
+    var overlayInodes: OverlayInodeLayout? {
+        if manifest.symbols.addresses["btf_modules"] != nil {
+            return (try? moduleTypes("overlay")).flatMap(OverlayInodeLayout.init)
+        }
+        return (try? manifest.types.structure("inode")).map { OverlayInodeLayout(ofLinux5_10: $0.size) }
+    }
 }

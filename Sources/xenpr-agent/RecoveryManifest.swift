@@ -223,7 +223,7 @@ extension RecoveryManifest.Group {
 
     /// What changes how an overlay works, and not what it is made of.
     private static let overlayOptions: Set<Substring> = [
-        "index", "xino", "nfs_export", "userxattr", "metacopy", "redirect_dir",
+        "index", "xino", "nfs_export", "userxattr", "metacopy", "redirect_dir", "uuid",
     ]
 
     private static func overlay(_ json: JSONValue?) throws(AgentError) -> RecoveryManifest.Overlay? {

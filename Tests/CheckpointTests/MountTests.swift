@@ -265,6 +265,7 @@ import Testing
         #expect(GroupCheckpoint.assess(sample(overlay).group).mountRoot == "/run/xenpr/roots/sample")
         overlay.mounts[0].overlay?.lower = ["/srv/../lower"]
         #expect(verdict(overlay) == .refused)
+        #expect(GroupCheckpoint.assess(sample(overlay).group).overlay == nil, "nothing that the agent would refuse")
         overlay.mounts[0].overlay?.lower = ["/srv/lower"]
         overlay.mounts[0].overlay?.problem = "a layer is in memory"
         #expect(verdict(overlay) == .refused)

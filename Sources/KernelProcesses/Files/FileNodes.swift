@@ -112,7 +112,11 @@ extension FileReader {
             return
         }
         let below = try kernel.pointer(layout.paths.dentryInode, of: upper)
-        try noteDeleted(node, inode: below, filesystem: filesystem(ofInode: below))
+        let disk = try filesystem(ofInode: below)
+        guard disk.isOnBlockDevice, try kernel.value(layout.inode.size, of: below) == node.sizeBytes else {
+            throw MemoryFault(.damaged("file of an overlay whose layer has another one"), at: inode)
+        }
+        try noteDeleted(node, inode: below, filesystem: disk)
     }
 
     /// Remembers where the contents of a file without a name are: in the page cache alone, once the disk is replayed.

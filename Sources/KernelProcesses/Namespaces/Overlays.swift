@@ -10,7 +10,7 @@ private struct OverlayLayout {
     let layerSize: Int
     let layerMount: Field
     let redirect, index, exported, inodes, copiesMetadata: Field
-    let userAttributes: Field?
+    let userAttributes, uuid: Field?
     /// `ovl_volatile`, since 5.10 (commit c86243b090bc), and `fsync_mode` in its place in newer kernels.
     let isVolatile: Field?
     let syncMode: Field?
@@ -31,11 +31,48 @@ private struct OverlayLayout {
             inodes = try overlay.field("config.xino")
             copiesMetadata = try overlay.field("config.metacopy")
             userAttributes = overlay.optional("config.userxattr")
+            uuid = overlay.optional("config.uuid")
             isVolatile = overlay.optional("config.ovl_volatile")
             syncMode = overlay.optional("config.fsync_mode")
         } catch {
             return nil
         }
+    }
+
+    /// As fs/overlayfs/ovl_entry.h of Linux 5.10 has them, for a kernel that keeps no types of its modules.
+    private init() {
+        layers = Field(offset: 8, size: 8)
+        count = Field(offset: 0, size: 4)
+        workBase = Field(offset: 24, size: 8)
+        dataLayers = nil
+        layerSize = 32
+        layerMount = Field(offset: 0, size: 8)
+        redirect = Field(offset: 88, size: 8)
+        index = Field(offset: 96, size: 1)
+        exported = Field(offset: 97, size: 1)
+        inodes = Field(offset: 100, size: 4)
+        copiesMetadata = Field(offset: 104, size: 1)
+        userAttributes = nil
+        uuid = nil
+        isVolatile = Field(offset: 105, size: 1)
+        syncMode = nil
+    }
+
+    /// - Returns: nil when the overlay at this address is not as in 5.10: the name that each lower layer was given has to be among its options.
+    static func ofLinux5_10(_ overlay: VirtualAddress, _ reader: KernelReader) throws(MemoryFault) -> Self? {
+        let layout = Self()
+        // ovl_config.lowerdir
+        let names = try reader.memory.pointer(at: overlay + 56)
+        guard names.isKernel else { return nil }
+        let separators = try reader.memory.string(at: names, limit: 4096).utf8.filter { $0 == UInt8(ascii: ":") }.count
+        let count = try reader.uint32(layout.count, of: overlay)
+        guard separators + 2 == Int(count) else { return nil }
+        let layers = try reader.pointer(layout.layers, of: overlay)
+        // ovl_layer.idx
+        for index in 0..<count where try reader.memory.integer(at: layers + Int(index) * 32 + 24, as: UInt32.self) != index {
+            return nil
+        }
+        return layout
     }
 }
 
@@ -50,12 +87,14 @@ extension GroupBuilder {
         -> OverlayLayers
     {
         var result = OverlayLayers()
-        guard let layout = try kernel.moduleTypes("overlay").flatMap(OverlayLayout.init) else {
+        let reader = kernel.reader
+        let overlay = try reader.pointer(mounts.superblockInfo, of: superblock)
+        let types = try kernel.moduleTypes("overlay")
+        guard let layout = try types == nil ? OverlayLayout.ofLinux5_10(overlay, reader) : types.flatMap(OverlayLayout.init)
+        else {
             result.problem = "the kernel has no types of the module overlay"
             return result
         }
-        let reader = kernel.reader
-        let overlay = try reader.pointer(mounts.superblockInfo, of: superblock)
         let count = Int(try reader.uint32(layout.count, of: overlay))
         guard (1...Self.layerLimit + 1).contains(count) else {
             throw MemoryFault(.damaged("overlay of \(count) layers"), at: overlay)
@@ -117,12 +156,18 @@ extension GroupBuilder {
         // OVL_XINO_OFF, _AUTO, _ON
         if inodes < 3 { options.append("xino=\(["off", "auto", "on"][Int(inodes)])") }
         if try isOn(layout.exported) { options.append("nfs_export=on") }
+        if let field = layout.uuid {
+            // A flag up to 6.5; since 6.6 OVL_UUID_OFF, _NULL, _AUTO, _ON.
+            let names = field.size == 1 ? ["off"] : ["off", "null", "auto", "on"]
+            let uuid = try reader.value(field, of: overlay)
+            if uuid < names.count { options.append("uuid=\(names[Int(uuid)])") }
+        }
         if let field = layout.userAttributes, try isOn(field) {
             // It implies the rest.
             return options + ["userxattr"]
         }
         if try isOn(layout.copiesMetadata) { options.append("metacopy=on") }
-        // A name up to 6.5, since then (commit b0504bfe1b8a) OVL_REDIRECT_OFF, _FOLLOW, _NOFOLLOW, _ON.
+        // A name up to 6.5, since then OVL_REDIRECT_OFF, _FOLLOW, _NOFOLLOW, _ON.
         let redirect = try reader.value(layout.redirect, of: overlay)
         let names = ["off", "follow", "nofollow", "on"]
         let name =
