@@ -4,6 +4,8 @@ import Checkpoint
 struct FileNames {
     private let directory: ImageDirectory
     private var entries: [UInt64: ProtobufFields] = [:]
+    /// The entries of regular files and nodes. A fifo's or terminal's node can have the same number as the fifo or terminal itself.
+    private var nodes: [UInt64: ProtobufFields] = [:]
     private var names: [UInt64: String] = [:]
     private var order: [UInt64] = []
     /// `fdinfo_entry` messages of each process.
@@ -19,7 +21,12 @@ struct FileNames {
     /// - Parameter tables: the number of each process's descriptor table.
     init(_ directory: ImageDirectory, tables: [UInt64: UInt64]) throws(ImageDiffError) {
         self.directory = directory
-        for entry in try directory.entries("files", .files) { entries[entry.message.number(2) ?? 0] = entry.message }
+        for entry in try directory.entries("files", .files) {
+            let id = entry.message.number(2) ?? 0
+            let isNode = entry.message.number(1) == Self.regularFile
+            if isNode { nodes[id] = entry.message }
+            if !isNode || entries[id] == nil { entries[id] = entry.message }
+        }
         for (pid, table) in tables.sorted(by: { $0.key < $1.key }) {
             let descriptors = try directory.entries("fdinfo-\(table)", .descriptors).map(\.message)
             self.tables[pid] = descriptors
@@ -32,6 +39,9 @@ struct FileNames {
         try readRemoved()
         try readMemory()
     }
+
+    /// REG of `enum fd_types` (images/fdinfo.proto of CRIU).
+    private static let regularFile: UInt64 = 1
 
     private mutating func give(_ id: UInt64?, _ name: String) {
         guard let id, names[id] == nil else { return }
@@ -131,13 +141,18 @@ struct FileNames {
     /// What is known of a file that is mapped or worked in.
     func regular(_ id: UInt64?, prefix: String) throws(ImageDiffError) -> FlatFields {
         guard let id, let entry = entries[id] else { return [prefix + "name": "none"] }
-        var fields: FlatFields
-        if let regular = try message(id, 3) {
-            fields = try MessageSchema.regularFile.flatten(regular, prefix: prefix)
-            fields[prefix + "id"] = nil
-        } else {
-            fields = try own(id, entry).reduce(into: [:]) { $0[prefix + $1.key] = $1.value }
-        }
+        if nodes[id] != nil { return try node(id, prefix: prefix) }
+        var fields = try own(id, entry).reduce(into: [:]) { $0[prefix + $1.key] = $1.value }
+        for (key, value) in removed[id] ?? [:] { fields[prefix + key] = value }
+        return fields
+    }
+
+    private func node(_ id: UInt64, prefix: String) throws(ImageDiffError) -> FlatFields {
+        let regular: ProtobufFields?
+        do { regular = try nodes[id]?.message(3) } catch { throw ImageDiffError("files.img: \(error)") }
+        guard let regular else { return [prefix + "name": "none"] }
+        var fields = try MessageSchema.regularFile.flatten(regular, prefix: prefix)
+        fields[prefix + "id"] = nil
         for (key, value) in removed[id] ?? [:] { fields[prefix + key] = value }
         return fields
     }
@@ -169,13 +184,13 @@ struct FileNames {
         }
         if let fifo = try message(id, 17), let node = fifo.number(3) {
             fields["fifo.regf_id"] = nil
-            fields.merge(try regular(node, prefix: "node.")) { first, _ in first }
+            fields.merge(try self.node(node, prefix: "node.")) { first, _ in first }
         }
         if let terminal = try message(id, 19) {
             fields["tty.tty_info_id"] = nil
             fields["tty.regf_id"] = nil
             for (key, value) in terminals[terminal.number(2) ?? 0] ?? [:] where key != "terminal.id" { fields[key] = value }
-            if let node = terminal.number(6) { fields.merge(try regular(node, prefix: "node.")) { first, _ in first } }
+            if let node = terminal.number(6) { fields.merge(try self.node(node, prefix: "node.")) { first, _ in first } }
         }
         if let memfd = try message(id, 20), let inode = memfdInodes[memfd.number(5) ?? 0] {
             fields["memfd.inode_id"] = nil

@@ -89,6 +89,20 @@ import Testing
         #expect(found.first?.a?.contains("1 bytes differ from 0x9 on") == true)
     }
 
+    /// A fifo and its node have the same number in our images.
+    @Test func aFifoIsComparedWithItsNode() throws {
+        func sample(_ path: KernelString) -> SyntheticGroup {
+            var sample = SyntheticGroup()
+            sample.add(4, .fifo(FileNode(path: path, type: .other, mode: 0o10600), pipe: PipeID(rawValue: 1)))
+            return sample
+        }
+        let scratch = ScratchDirectory()
+        let images = try images(of: sample("/run/queue"), in: scratch, "a")
+        #expect(try ImageComparison.compare(images, self.images(of: sample("/run/queue"), in: scratch, "b")).isEmpty)
+        let found = try ImageComparison.compare(images, self.images(of: sample("/run/other"), in: scratch, "c"))
+        #expect(found.map(\.field) == ["node.name"])
+    }
+
     /// Whatever is cut off an image, there is a difference or an error that names a file, and never a crash.
     @Test func cutAndChangedImagesAreSurvived() throws {
         let scratch = ScratchDirectory()
