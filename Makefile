@@ -1,8 +1,8 @@
 # XenPR. make demo: the main job, shown. make test: everything CI runs. Guests and downloads are cached in ~/.cache/xenpr.
 
 # What a fresh Debian 12 needs beside the Swift toolchain.
-PACKAGES = build-essential pkg-config libxen-dev libkdumpfile-dev libsqlite3-dev libcurl4-openssl-dev \
-	qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio e2fsprogs openssh-client iproute2 util-linux xz-utils
+PACKAGES = build-essential pkg-config libxen-dev zlib1g-dev liblzo2-dev libsnappy-dev libzstd-dev libsqlite3-dev libcurl4-openssl-dev \
+	qemu-system-x86 qemu-utils makedumpfile mmdebstrap busybox-static cpio e2fsprogs openssh-client iproute2 util-linux xz-utils
 
 # Programs of the host and the control domain, which must not need Swift's libraries there.
 HOST_PROGRAMS = xenpr xenprd xenpr-lab xenpr-fuzz

@@ -61,11 +61,12 @@ let package = Package(
                 .linkedLibrary("xencall"), .linkedLibrary("xentoolcore"), .linkedLibrary("xentoollog"),
             ]),
         .target(name: "CLinux"),
-        .systemLibrary(name: "CKdumpfile", pkgConfig: "libkdumpfile", providers: [.apt(["libkdumpfile-dev"])]),
+        .systemLibrary(
+            name: "CCompression", providers: [.apt(["zlib1g-dev", "liblzo2-dev", "libsnappy-dev", "libzstd-dev"])]),
 
         // The memory of a guest, and where it comes from.
         room("GuestMemory"),
-        room("DumpSource", ["GuestMemory", "CKdumpfile"]),
+        room("DumpSource", ["GuestMemory", "CCompression"]),
         room("XenSource", ["GuestMemory", "CXen"]),
         room("GuestDisks", ["GuestMemory"]),
 
@@ -121,7 +122,7 @@ let package = Package(
 
         .target(name: "SyntheticMemory", dependencies: ["GuestMemory"], path: "Tests/SyntheticMemory", swiftSettings: strict),
         tests("GuestMemoryTests", ["GuestMemory", "ProcessModel", "SyntheticMemory"]),
-        tests("DumpSourceTests", ["DumpSource", "GuestDisks", "GuestMemory"]),
+        tests("DumpSourceTests", ["DumpSource", "GuestDisks", "GuestMemory", "CCompression"]),
         tests("KernelTypesTests", ["KernelTypes", "SyntheticMemory"]),
         tests(
             "DumpTests",

@@ -11,6 +11,9 @@ public protocol FrameSource: AnyObject {
     /// It is a hint that saves a search: what it says is checked like everything else.
     var vmCoreInfoNote: [UInt8]? { get }
 
+    /// What was left out on purpose, where the source tells.
+    var omittedPages: OmittedPages { get }
+
     /// Copies `buffer.count` bytes from `address`; the bytes must lie in one frame.
     func read(_ address: PhysicalAddress, into buffer: UnsafeMutableRawBufferPointer) throws(MemoryFault)
 
@@ -30,6 +33,8 @@ public protocol FrameSource: AnyObject {
 
 extension FrameSource {
     public var vmCoreInfoNote: [UInt8]? { nil }
+
+    public var omittedPages: OmittedPages { .none }
 
     public func copy(_ frames: ArraySlice<FrameNumber>, into buffer: UnsafeMutableRawBufferPointer) throws {
         try unsafe withFrames(frames) { pieces in

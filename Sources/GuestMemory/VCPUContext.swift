@@ -10,6 +10,8 @@ public struct VCPUContext: Hashable, Sendable {
     public var gsBase: UInt64
     /// MSR_KERNEL_GS_BASE: the user's GS base while the CPU is in the kernel.
     public var shadowGSBase: UInt64
+    /// The task that it ran, where the source tells that instead of the number: see `DumpNotes`.
+    public var taskID: Int32?
     /// RFLAGS, CS and SS.
     public var flags: UInt64 = 0
     public var codeSegment: UInt64 = 0

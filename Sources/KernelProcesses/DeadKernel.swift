@@ -110,6 +110,14 @@ public final class DeadKernel {
         ])
     }
 
+    /// The context of the CPU on which a task was current, for a task that was.
+    func context(of task: TaskAddress, onCPU number: Int) throws(MemoryFault) -> VCPUContext? {
+        guard cpus.values.contains(where: { $0.taskID != nil }) else { return cpus[number] }
+        // The notes of a dying kernel are those of the CPUs that it could reach, without their numbers.
+        let id = try reader.int32(layout.task.pid, of: task)
+        return cpus.values.first { $0.taskID == id }
+    }
+
     /// - Parameter cpus: contexts of the vCPUs; without them a task that was running loses what only its CPU held.
     public init(source: any FrameSource, manifest: KernelManifest, layout: KernelLayout, cpus: [VCPUContext]) {
         self.source = source

@@ -28,7 +28,9 @@ extension DeadKernel {
         return members.sorted { $0.key < $1.key }.map { name, tasks in
             var builder = GroupBuilder(kernel: self, name: name, clocks: clocks, initNamespaces: initNamespaces)
             for task in tasks { builder.add(task) }
-            return builder.finish()
+            var read = builder.finish()
+            if let obstacle = obstacle(ofOmittedPagesTo: read) { read.group.obstacles.insert(obstacle, at: 0) }
+            return read
         }
     }
 

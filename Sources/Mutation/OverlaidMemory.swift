@@ -35,6 +35,8 @@ import GuestMemory
 
     public var frameLimit: FrameNumber { base.frameLimit }
 
+    public var omittedPages: OmittedPages { base.omittedPages }
+
     /// Bytes that are kept of the base: no part of what a walk needs.
     public var cachedBytes: Int { unsafe frames.count * FrameNumber.size }
 

@@ -130,9 +130,11 @@ struct FuzzSource: ParsableArguments {
     func open() throws -> MutationRun {
         let registers = dump + ".registers"
         let memory = FileManager.default.fileExists(atPath: "/dev/shm") ? "/dev/shm" : NSTemporaryDirectory()
+        let source = try DumpFile(path: dump)
         return try MutationRun(
-            source: DumpFile(path: dump),
-            cpus: FileManager.default.fileExists(atPath: registers) ? QEMURegisters.read(path: registers) : [], seed: seed,
+            source: source,
+            cpus: FileManager.default.fileExists(atPath: registers) ? QEMURegisters.read(path: registers) : source.cpus,
+            seed: seed,
             directory: "\(memory)/xenpr-fuzz-\(getpid())")
     }
 }

@@ -34,7 +34,8 @@ struct SourceArguments: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "What QEMU's 'info registers -a' printed when the dump was made; DUMP.registers when not given.", valueName: "file")
+            "What QEMU's 'info registers -a' printed when the dump was made; when not given DUMP.registers, else what the dump itself has, which is less.",
+            valueName: "file")
     )
     var registers: String?
 
@@ -62,8 +63,9 @@ struct SourceArguments: ParsableArguments {
                 frames = try DomainMemory(domain: domain.rawValue)
                 cpus = try HVMContext.parse(contextBytes() ?? Hypervisor().hvmContext(of: domain))
             } else {
-                frames = try DumpFile(path: source)
-                cpus = try contextBytes().map { try HVMContext.parse($0) } ?? dumpedRegisters()
+                let dump = try DumpFile(path: source)
+                frames = dump
+                cpus = try contextBytes().map { try HVMContext.parse($0) } ?? registersBeside() ?? dump.cpus
             }
         } catch {
             throw CommandFailure("cannot open \(source): \(error)")
@@ -71,6 +73,7 @@ struct SourceArguments: ParsableArguments {
         do {
             let manifest = try KernelManifest.learn(from: frames, symbols: DeadKernel.symbols)
             let kernel = DeadKernel(source: frames, manifest: manifest, layout: try KernelLayout(manifest.types), cpus: cpus)
+            if let omission = kernel.omission { note("note: \(omission)") }
             // Who swaps nothing needs no disks, and they may be away.
             if kernel.usesSwap { kernel.disks = try openDisks() }
             return kernel
@@ -110,9 +113,9 @@ struct SourceArguments: ParsableArguments {
         }
     }
 
-    private func dumpedRegisters() throws -> [VCPUContext] {
+    private func registersBeside() throws -> [VCPUContext]? {
         if let registers { return try QEMURegisters.read(path: registers) }
         let beside = source + ".registers"
-        return FileManager.default.fileExists(atPath: beside) ? try QEMURegisters.read(path: beside) : []
+        return FileManager.default.fileExists(atPath: beside) ? try QEMURegisters.read(path: beside) : nil
     }
 }

@@ -15,6 +15,8 @@ import GuestMemory
 
     var vmCoreInfoNote: [UInt8]? { dump.vmCoreInfoNote }
 
+    var omittedPages: OmittedPages { dump.omittedPages }
+
     /// Overwrites eight bytes.
     func write(_ word: UInt64, at address: PhysicalAddress) {
         for index in 0..<8 {

@@ -41,7 +41,7 @@ extension DeadKernel {
     /// - Returns: nil when only the CPU held it and the CPU's context is not there.
     func floatingPoint(of task: TaskAddress) throws(MemoryFault) -> FloatingPointState? {
         if let number = try cpuNumber(of: task), try holdsState(of: task, cpu: number) {
-            guard let cpu = cpus[number], cpu.fxsave.count == Self.legacySize else { return nil }
+            guard let cpu = try context(of: task, onCPU: number), cpu.fxsave.count == Self.legacySize else { return nil }
             var present: UInt64 = 3
             var components: [UInt8: [UInt8]] = [:]
             for (number, bytes) in cpu.extended where (2..<63).contains(number) {

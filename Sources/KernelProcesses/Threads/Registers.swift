@@ -59,7 +59,7 @@ extension DeadKernel {
         result.gs = try reader.value(fields.gsIndex, of: task)
         result.fsBase = try reader.value(fields.fsBase, of: task)
         result.gsBase = try reader.value(fields.gsBase, of: task)
-        let cpu = try cpuNumber(of: task).flatMap { cpus[$0] }
+        let cpu = try cpuNumber(of: task).flatMap { number throws(MemoryFault) in try context(of: task, onCPU: number) }
         if let cpu {
             // The bases in thread_struct are written when the task is switched out; until then the CPU has them.
             result.fsBase = cpu.fsBase

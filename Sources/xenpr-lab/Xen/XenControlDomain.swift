@@ -23,7 +23,7 @@ struct XenControlDomain: Sendable {
 
     private static let packages: Set<String> = [
         "xen-utils-4.17", "xenstore-utils", "kmod", "udev", "iproute2", "iputils-ping", "procps", "openssh-server", "e2fsprogs",
-        "libsqlite3-0", "libkdumpfile10", "netcat-openbsd", "curl", "python3", "redis-tools",
+        "libsqlite3-0", "zlib1g", "liblzo2-2", "libsnappy1v5", "libzstd1", "netcat-openbsd", "curl", "python3", "redis-tools",
     ]
 
     static func make(kernel: GuestKernel, key: LabKey, in cache: Cache, progress: Progress) async throws -> XenControlDomain {

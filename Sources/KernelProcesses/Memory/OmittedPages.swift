@@ -1,0 +1,72 @@
+import GuestMemory
+import ProcessModel
+
+/// What a dump means for those who are in it when pages were left out of it on purpose.
+extension DeadKernel {
+    /// Whether the source says that it lacks the pages of processes.
+    public var lacksProcesses: Bool {
+        if case .kinds(let level) = source.omittedPages { return level.contains(.processes) }
+        return false
+    }
+
+    /// For an operator, in one sentence: which pages the source lacks, and what that costs. Nil when it lacks none that anybody would want.
+    public var omission: String? {
+        switch source.omittedPages {
+        case .none: nil
+        case .unknownKinds:
+            "pages were left out of the dump (an ELF file does not say which; makedumpfile -E -d does that); what needs one is refused"
+        case .kinds(let level) where level.contains(.processes): Self.withoutProcesses(level)
+        case .kinds(let level) where !level.isDisjoint(with: [.cache, .privateCache]):
+            "\(Self.without("the page cache", level, level.intersection([.cache, .privateCache]))); files whose newest pages were not on the disk yet, and shared memory, are lost"
+        case .kinds: nil
+        }
+    }
+
+    private static func withoutProcesses(_ level: DumpLevel) -> String {
+        without("the pages of processes", level, .processes) + "; no process can come back from it"
+    }
+
+    private static func without(_ what: String, _ level: DumpLevel, _ part: DumpLevel) -> String {
+        let meaning = level == part ? "" : ", of which \(part.rawValue) means that"
+        return "the dump was made without \(what) (makedumpfile -d \(level.rawValue)\(meaning))"
+    }
+
+    /// Why a group cannot come back out of a source without some pages, before anybody has looked for each of them.
+    func obstacle(ofOmittedPagesTo read: ReadGroup) -> Obstacle? {
+        switch source.omittedPages {
+        case .none: nil
+        case .kinds(let level) where level.contains(.processes):
+            Obstacle(.refused, pid: nil, reason: Self.withoutProcesses(level))
+        case .kinds(let level) where level.contains(.cache) && !read.group.sharedMemory.isEmpty:
+            Obstacle(.refused, pid: nil, reason: Self.without("its shared memory", level, .cache))
+        case .kinds: nil
+        case .unknownKinds where lacksStack(of: read):
+            Obstacle(.refused, pid: nil, reason: "the dump was made without the pages of processes (as makedumpfile -d 8 does)")
+        case .unknownKinds: nil
+        }
+    }
+
+    /// Whether a page that every process has is missing in a group: the one that a thread's stack pointer leads to.
+    private func lacksStack(of read: ReadGroup) -> Bool {
+        read.group.processes.contains { process in
+            guard let space = process.addressSpace.flatMap({ read.pages.spaces[$0] }) else { return false }
+            return process.threads.contains { thread in
+                do throws(MemoryFault) {
+                    let place = try space.tables.translate(VirtualAddress(thread.registers.sp), in: source)
+                    return try isMissing(place.frame)
+                } catch { return false }
+            }
+        }
+    }
+
+    private func isMissing(_ frame: FrameNumber) throws(MemoryFault) -> Bool {
+        var word: UInt64 = 0
+        var fault: MemoryFault?
+        unsafe withUnsafeMutableBytes(of: &word) { buffer in
+            // Eight bytes at the beginning of a frame.
+            do throws(MemoryFault) { try unsafe source.read(frame.address, into: buffer) } catch { fault = error }
+        }
+        if let fault, fault.reason != .notInDump { throw fault }
+        return fault != nil
+    }
+}
