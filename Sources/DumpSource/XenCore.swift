@@ -81,9 +81,6 @@ struct XenCore {
     /// Byte offsets in `struct vcpu_guest_context` (xen/include/public/arch-x86/xen.h).
     private enum Context {
         static let size = 5168
-        static let flags = 512
-        /// VGCF_online
-        static let online: UInt64 = 1 << 5
         /// r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di.
         static let general = (0..<15).map { 520 + $0 * 8 }
         static let instructionPointer = 648
@@ -97,15 +94,14 @@ struct XenCore {
         static let userGSBase = 5160
     }
 
-    /// The contexts of the vCPUs, as arch_get_info_guest of Xen 4.17 fills them for PVH and HVM domains.
+    /// The contexts of the vCPUs, as arch_get_info_guest of Xen 4.17 fills them for PVH and HVM domains; those that were never started, which are the last ones, have none.
     ///
     /// Their floating point state is not used: it is the legacy area alone, without saying which parts of it were in their initial state and are therefore not
     /// in it, nor what AVX and later had.
     private static func contexts(_ bytes: [UInt8]) -> [VCPUContext] {
-        (0..<bytes.count / Context.size).compactMap { number in
+        (0..<bytes.count / Context.size).map { number in
             let context = Array(bytes[number * Context.size..<(number + 1) * Context.size])
             func word(_ offset: Int) -> UInt64 { context.number(at: offset) }
-            guard word(Context.flags) & Context.online != 0 else { return nil }
             let codeSegment: UInt16 = context.number(at: Context.codeSegment)
             // Xen tells the two bases apart by who uses them; the CPU has the one of the mode that it is in.
             let isInKernel = codeSegment & 3 == 0

@@ -51,6 +51,7 @@ actor FaultSession {
         case .timeLimit: try await timeLimit()
         case .fullVolume: try await fullVolume()
         case .wrongSetting: try await wrongSetting()
+        case .dumpedCore: try await dumpedCore()
         case .noTypes: try await noTypes()
         }
     }

@@ -94,11 +94,16 @@ actor XenMachine: LabMachine {
 
     /// Does something that brings main's kernel down, and returns once xenprd has seen that.
     func crash(by what: String, _ strike: @escaping @Sendable () async throws -> Void) async throws {
-        let control = control
         let known = try await XenRecoveries.all(in: control).count
         // It rarely returns: its connection dies with main.
         let strike = Task { try await strike() }
         defer { strike.cancel() }
+        try await seeCrash(by: what, after: known)
+    }
+
+    /// Returns once xenprd has seen a crash, when there were so many before.
+    func seeCrash(by what: String, after known: Int) async throws {
+        let control = control
         // xenprd's list is the sign: the dead domain itself may be gone again before anybody looks.
         let seen: XenRecoveries.Recovery = try await poll(
             every: .milliseconds(500), within: .seconds(180), for: "the crash by \(what)"
@@ -109,6 +114,16 @@ actor XenMachine: LabMachine {
         crash = seen
         progress("main's kernel is dead; xenprd calls this recovery \(seen.id)")
         await main.disconnect()
+    }
+
+    /// Crashes main while nobody watches, and returns once Xen shows that it is dead. Main has to be disconnected then.
+    func crashUnwatched() async throws {
+        let strike = Task { [main] in try await CrashScript.run(.sysrq, in: main) }
+        defer { strike.cancel() }
+        // The fifth column of xl list is the state; c in it is "crashed".
+        try await control.require(
+            "until xl list main | awk 'NR == 2 && $5 ~ /c/ { found = 1 } END { exit !found }'; do :; done",
+            timeout: .seconds(120))
     }
 
     func recover(by salvager: Salvager) async throws -> RecoveryRecord {
@@ -164,12 +179,7 @@ actor XenMachine: LabMachine {
     /// takes commands.
     func crashAndRebootPlainly() async throws -> Double {
         try await control.require("xenpr unprotect main", timeout: .seconds(240))
-        let strike = Task { [main] in try await CrashScript.run(.sysrq, in: main) }
-        defer { strike.cancel() }
-        // The fifth column of xl list is the state; c in it is "crashed".
-        try await control.require(
-            "until xl list main | awk 'NR == 2 && $5 ~ /c/ { found = 1 } END { exit !found }'; do :; done",
-            timeout: .seconds(120))
+        try await crashUnwatched()
         let start = ContinuousClock.now
         await main.disconnect()
         try await control.require("xl destroy main && xl create /etc/xen/main.cfg", timeout: .seconds(240))
