@@ -36,6 +36,16 @@ extension FaultSession {
                 xenpr inspect \(place)/main.core $what > \(place)/core.$what
                 cmp \(place)/domain.$what \(place)/core.$what
             done
+            # Who brought the kernel down was on a CPU.
+            caller=$(awk '$3 == "R" && $NF ~ /sh$/ { print $1 }' \(place)/domain.ps)
+            [ -n "$caller" ]
+            for pid in $caller; do
+                for source in xen:main \(place)/main.core; do
+                    xenpr inspect $source regs $pid | awk 'NR > 1 && $3 != "xstate" { print $3, $4 }' > \(place)/$(basename $source).$pid
+                done
+                grep -q '^fs_base 0x[1-9a-f]' \(place)/main.core.$pid
+                cmp \(place)/xen:main.$pid \(place)/main.core.$pid
+            done
             xenpr plan \(place)/main.core > \(place)/plan || [ $? = 2 ]
             grep -q '^\(group) .* full ' \(place)/plan
             for source in xen:main \(place)/main.core; do
