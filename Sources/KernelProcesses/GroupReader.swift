@@ -7,6 +7,8 @@ import ProcessModel
 public struct ReadGroup {
     public var group: ProtectedGroup
     public var pages: KernelPages
+    /// Whether it cannot come back because pages were left out of the source on purpose.
+    public var lacksPages = false
 }
 
 extension DeadKernel {
@@ -29,7 +31,10 @@ extension DeadKernel {
             var builder = GroupBuilder(kernel: self, name: name, clocks: clocks, initNamespaces: initNamespaces)
             for task in tasks { builder.add(task) }
             var read = builder.finish()
-            if let obstacle = obstacle(ofOmittedPagesTo: read) { read.group.obstacles.insert(obstacle, at: 0) }
+            if let obstacle = obstacle(ofOmittedPagesTo: read) {
+                read.group.obstacles.insert(obstacle, at: 0)
+                read.lacksPages = true
+            }
             return read
         }
     }

@@ -85,8 +85,8 @@ public struct Salvage {
     /// Saves what the files had beyond the disk. A group that uses a file which cannot be brought to that state is not restored: its processes would
     /// go on with another file than they had seen.
     private mutating func catchUpFiles(of groups: [ReadGroup]) -> [ReadGroup] {
-        // Without the pages of processes no group comes back, and no file has to be what it was for one.
-        guard !groups.isEmpty, !kernel.lacksProcesses else { return groups }
+        // Where no group comes back no file has to be what it was for one, and what cannot be had of each would only be said once more.
+        guard !groups.allSatisfy(\.lacksPages) else { return groups }
         let start = wallClock()
         let catchUp = kernel.fileCatchUp(for: groups.map(\.group))
         var pages = kernel.fileCatchUpPages()

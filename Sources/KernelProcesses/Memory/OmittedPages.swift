@@ -3,12 +3,6 @@ import ProcessModel
 
 /// What a dump means for those who are in it when pages were left out of it on purpose.
 extension DeadKernel {
-    /// Whether the source says that it lacks the pages of processes.
-    public var lacksProcesses: Bool {
-        if case .kinds(let level) = source.omittedPages { return level.contains(.processes) }
-        return false
-    }
-
     /// For an operator, in one sentence: which pages the source lacks, and what that costs. Nil when it lacks none that anybody would want.
     public var omission: String? {
         switch source.omittedPages {
