@@ -14,6 +14,11 @@ extension GroupRestore {
                 throw AgentError(description: "the guest has no huge pages of \(kibibytes) KiB")
             }
             if present >= pages.count { continue }
+            // The kernel would give up all of its memory for them.
+            guard let memory = availableBytes, pages.count - present <= memory / pages.sizeBytes else {
+                throw AgentError(
+                    description: "the guest has no memory for \(pages.count - present) more huge pages of \(kibibytes) KiB")
+            }
             try writeControlFile(pool + "nr_hugepages", String(all + pages.count - present))
             let found = free() ?? 0
             guard found >= pages.count else {
@@ -22,5 +27,11 @@ extension GroupRestore {
                         "the guest has \(found) free huge pages of \(kibibytes) KiB where its mappings need \(pages.count)")
             }
         }
+    }
+
+    /// MemAvailable of proc(5).
+    private var availableBytes: Int64? {
+        let line = readText("/proc/meminfo")?.split(separator: "\n").first { $0.hasPrefix("MemAvailable:") }
+        return line.flatMap { $0.split(separator: " ").dropFirst().first }.flatMap { Int64($0) }.map { $0 * 1024 }
     }
 }
