@@ -38,17 +38,9 @@ extension FrameSource {
 
     public func copy(_ frames: ArraySlice<FrameNumber>, into buffer: UnsafeMutableRawBufferPointer) throws {
         try unsafe withFrames(frames) { pieces in
-            var done = 0
-            for index in unsafe pieces.indices {
-                let piece = unsafe pieces[index]
-                guard piece.count <= buffer.count - done else {
-                    throw MemoryFault(.damaged("more bytes than were asked for"), at: .null)
-                }
-                // The piece fits behind what is there already.
-                unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[done..<done + piece.count]).copyMemory(from: piece)
-                done += piece.count
+            guard unsafe FrameBatch.gather(pieces, into: buffer) else {
+                throw MemoryFault(.damaged("another number of bytes than was asked for"), at: .null)
             }
-            guard done == buffer.count else { throw MemoryFault(.damaged("fewer bytes than were asked for"), at: .null) }
         }
     }
 }
@@ -56,4 +48,18 @@ extension FrameSource {
 public enum FrameBatch {
     /// The most frames that `FrameSource.withFrames` takes at once (4 MiB), so that a source can bound what it maps.
     public static let limit = 1024
+
+    /// Copies what a source has lent, piece behind piece.
+    /// - Returns: false when it is more or less than the buffer holds, whose contents are undefined then.
+    public static func gather(_ pieces: [UnsafeRawBufferPointer], into buffer: UnsafeMutableRawBufferPointer) -> Bool {
+        var done = 0
+        for index in unsafe pieces.indices {
+            let piece = unsafe pieces[index]
+            guard piece.count <= buffer.count - done else { return false }
+            // The piece fits behind what is there already.
+            unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[done..<done + piece.count]).copyMemory(from: piece)
+            done += piece.count
+        }
+        return done == buffer.count
+    }
 }

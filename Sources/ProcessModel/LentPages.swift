@@ -6,16 +6,16 @@ extension PageSupply where Self: ~Copyable {
         var done = 0
         var fits = true
         try unsafe lend(frames) { pieces in
-            for index in unsafe pieces.indices where fits {
-                let piece = unsafe pieces[index]
-                guard piece.count <= buffer.count - done else {
-                    fits = false
-                    return
-                }
-                // The piece fits behind what is there already.
-                unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[done..<done + piece.count]).copyMemory(from: piece)
-                done += piece.count
+            var count = 0
+            for index in unsafe pieces.indices { count += unsafe pieces[index].count }
+            guard fits, count <= buffer.count - done else {
+                fits = false
+                return
             }
+            // There is room for all of them behind what is there already.
+            let room = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[done..<done + count])
+            fits = unsafe FrameBatch.gather(pieces, into: room)
+            done += count
         }
         guard fits, done == buffer.count else {
             throw PageSupplyError("the memory source lent another number of bytes than was asked for")

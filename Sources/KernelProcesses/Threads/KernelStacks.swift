@@ -60,7 +60,9 @@ extension DeadKernel {
         let top = try reader.memory.pointer(at: VirtualAddress(variable.rawValue &+ shift))
         // IRQ_STACK_SIZE is that of a task's.
         guard current <= top, top.rawValue &- current.rawValue < UInt64(stackSize) else { return nil }
-        let saved = try reader.memory.pointer(at: top)
+        // The variable has led to that word itself since 5.12 (commit 951c2a51ae75), behind it before.
+        let word = top.offsetInPage == 0 ? top - 8 : top
+        guard let saved = try? reader.memory.pointer(at: word) else { return nil }
         return stack.contains(saved) ? saved : nil
     }
 

@@ -40,14 +40,16 @@ enum XenGuestKernel {
             guard start <= image.count, length <= image.count - start else { throw failure }
             let packed = temporary + ".packed"
             defer { try? FileManager.default.removeItem(atPath: packed) }
-            let payload = image[start..<start + length]
+            let all = image[start..<start + length]
+            // The kernel has the length of what is packed behind it, which zstd and lz4 take for a second stream.
+            let payload = [0x28, 0x02].contains(all.first) ? all.dropLast(4) : all
             try payload.write(to: URL(fileURLWithPath: packed))
             let script = "\(tool(for: payload)) < \(quoted(packed)) > \(quoted(temporary))"
             try await Tool.require("/bin/sh", ["-c", script], timeout: .seconds(120))
         }
     }
 
-    /// The program for the payload's first bytes; what follows the compressed stream is the length that the kernel wants.
+    /// The program for the payload's first bytes.
     private static func tool(for payload: Data) -> String {
         switch payload.first {
         case 0x1f: "gzip -dcq"

@@ -46,7 +46,12 @@ struct Zdtm: AsyncParsableCommand {
             setting.progress("programs \(start + 1) to \(start + batch.count) of \(programs.count)")
             let part = try setting.part("\(number + 1)")
             results.add(try await crash(Array(batch), from: directory, setting, in: part))
-            if let report { try results.writeReport(to: report) }
+            // What is done so far is worth something, but it is no report.
+            if let report { try results.writeReport(to: report + ".partial") }
+        }
+        if let report {
+            try results.writeReport(to: report)
+            try? FileManager.default.removeItem(atPath: report + ".partial")
         }
         print(results.text)
         if results.failed > 0 { throw ExitCode(1) }
