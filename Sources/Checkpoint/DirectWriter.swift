@@ -174,7 +174,7 @@ import Synchronization
     /// The buffers and the queue of a writer. They outlive it: to end a queue takes Linux many milliseconds, and memory that is given back and taken anew for
     /// each of a thousand small files is made empty each time.
     private struct Tools: Sendable {
-        /// Safe to hold: the bytes are there for ever, and belong to one writer at a time.
+        /// Unchecked, for a pointer is never Sendable: the bytes are there for ever, and belong to one writer at a time, who takes them under the lock of `idle`.
         @safe struct Buffer: @unchecked Sendable {
             let bytes: UnsafeMutableRawBufferPointer
         }

@@ -37,7 +37,7 @@ extension DeadKernel {
         let bottom: VirtualAddress
         if let cpu = try cpuNumber(of: task) {
             // The stack pointer that the task saved is that of an earlier switch.
-            guard let current = try stackPointer(onCPU: cpu, within: stack..<top) else { return nil }
+            guard let current = try stackPointer(of: task, onCPU: cpu, within: stack..<top) else { return nil }
             bottom = current
         } else {
             bottom = try reader.pointer(layout.task.stackPointer, of: task)
@@ -48,8 +48,10 @@ extension DeadKernel {
 
     /// The stack pointer of the task on a CPU, also when the CPU stopped inside an interrupt: whoever goes over to the interrupt stack leaves
     /// the old pointer in its topmost word (arch/x86/include/asm/irq_stack.h). Not known inside a non-maskable interrupt.
-    private func stackPointer(onCPU number: Int, within stack: Range<VirtualAddress>) throws(MemoryFault) -> VirtualAddress? {
-        guard let cpu = cpus[number] else { return nil }
+    private func stackPointer(
+        of task: TaskAddress, onCPU number: Int, within stack: Range<VirtualAddress>
+    ) throws(MemoryFault) -> VirtualAddress? {
+        guard let cpu = try context(of: task, onCPU: number) else { return nil }
         let current = VirtualAddress(cpu.stackPointer)
         if stack.contains(current) { return current }
         let symbols = manifest.symbols.addresses
