@@ -109,7 +109,7 @@ struct ConvertedDumpTests {
     @Test func anELFDumpWithoutThePagesOfProcessesSaysSoOfEachGroup() throws {
         let directory = try Directory()
         let (_, manifest) = try salvage(kernel(in: converted(["-E", "-d", "31"], in: directory)), to: "volume", in: directory)
-        #expect(!manifest.groups.isEmpty && manifest.files.isEmpty && manifest.gaps.isEmpty)
+        #expect(!manifest.groups.isEmpty)
         for group in manifest.groups {
             #expect(group.verdict == .refused)
             #expect(group.reasons.first?.contains("without the pages of processes") == true, "\(group.reasons)")

@@ -34,33 +34,40 @@ extension DeadKernel {
         case .kinds(let level) where level.contains(.cache) && !read.group.sharedMemory.isEmpty:
             Obstacle(.refused, pid: nil, reason: Self.without("its shared memory", level, .cache))
         case .kinds: nil
-        case .unknownKinds where lacksStack(of: read):
+        case .unknownKinds where lacksPages(of: read):
             Obstacle(.refused, pid: nil, reason: "the dump was made without the pages of processes (as makedumpfile -d 8 does)")
         case .unknownKinds: nil
         }
     }
 
-    /// Whether a page that every process has is missing in a group: the one that a thread's stack pointer leads to.
-    private func lacksStack(of read: ReadGroup) -> Bool {
-        read.group.processes.contains { process in
-            guard let space = process.addressSpace.flatMap({ read.pages.spaces[$0] }) else { return false }
-            return process.threads.contains { thread in
-                do throws(MemoryFault) {
-                    let place = try space.tables.translate(VirtualAddress(thread.registers.sp), in: source)
-                    return try isMissing(place.frame)
-                } catch { return false }
+    /// Whether a page that belongs to a process of a group is missing. One is not enough to ask for: makedumpfile leaves out only long stretches of an
+    /// ELF file (PFN_EXCLUDED, 256 pages), so some pages of every process are there.
+    private func lacksPages(of read: ReadGroup) -> Bool {
+        var pages = read.pages
+        return pages.spaces.keys.sorted { $0.rawValue < $1.rawValue }.contains { space in
+            var isLacking = false
+            // Another fault is told of when the pages are saved.
+            try? pages.forEachBatch(of: .addressSpace(space)) { runs in
+                isLacking = runs.contains(where: isMissing(anyOf:))
+                return !isLacking
             }
+            return isLacking
         }
     }
 
-    private func isMissing(_ frame: FrameNumber) throws(MemoryFault) -> Bool {
+    private func isMissing(anyOf run: PageRun) -> Bool {
+        guard run.frame.swapSlot == nil else { return false }
+        return (0..<UInt64(run.count)).contains { isMissing(FrameNumber(run.frame.rawValue &+ $0)) }
+    }
+
+    /// Whether a frame was left out; one that lies outside of memory was not.
+    private func isMissing(_ frame: FrameNumber) -> Bool {
         var word: UInt64 = 0
         var fault: MemoryFault?
         unsafe withUnsafeMutableBytes(of: &word) { buffer in
             // Eight bytes at the beginning of a frame.
             do throws(MemoryFault) { try unsafe source.read(frame.address, into: buffer) } catch { fault = error }
         }
-        if let fault, fault.reason != .notInDump { throw fault }
-        return fault != nil
+        return fault?.reason == .notInDump
     }
 }
