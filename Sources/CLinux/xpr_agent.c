@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/netlink.h>
 #include <linux/openat2.h>
 #include <sched.h>
@@ -98,6 +99,27 @@ int xpr_termination_signalfd(void) {
 int xpr_read_signalfd(int fd) {
     struct signalfd_siginfo info;
     return read(fd, &info, sizeof info) == (ssize_t)sizeof info ? (int)info.ssi_signo : 0;
+}
+
+int xpr_filter_devices(int cgroup, const uint64_t *instructions, uint32_t count, uint32_t flags) {
+    union bpf_attr attributes;
+    memset(&attributes, 0, sizeof attributes);
+    attributes.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
+    attributes.insn_cnt = count;
+    attributes.insns = (uint64_t)(uintptr_t)instructions;
+    attributes.license = (uint64_t)(uintptr_t) "GPL";
+    int program = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes);
+    if (program < 0) return -1;
+    memset(&attributes, 0, sizeof attributes);
+    attributes.target_fd = (uint32_t)cgroup;
+    attributes.attach_bpf_fd = (uint32_t)program;
+    attributes.attach_type = BPF_CGROUP_DEVICE;
+    attributes.attach_flags = flags;
+    int result = (int)syscall(SYS_bpf, BPF_PROG_ATTACH, &attributes, sizeof attributes);
+    int reason = errno;
+    close(program);
+    errno = reason;
+    return result;
 }
 
 int xpr_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }

@@ -68,7 +68,8 @@ public enum GroupCheckpoint {
         record.hasPIDNamespace = plan.namespaces.pidNumber != nil
         record.disablesHugePages = plan.hugePages.areDisabled
         record.reservedPages = ReservedPages.needed(by: plan.group)
-        record.hasCgroupNamespace = plan.namespaces.hasCgroupNamespace
+        record.cgroups = plan.cgroups.cgroups
+        record.cgroupRoot = plan.cgroups.namespaceRoot
         // What the agent cannot do with would cost it all of the manifest.
         if let mounts = plan.namespaces.mounts, plan.verdict != .refused { record.setMounts(mounts) }
         record.sockets = plan.socketOptions.sockets
@@ -79,13 +80,15 @@ public enum GroupCheckpoint {
         record.processes = plan.processes.map { process in
             let table = process.process.descriptorTable.flatMap { plan.group.descriptorTables[$0] }
             let sockets = table?.descriptors.filter { isSocket(plan.group.openFiles[$0.file]) }.count ?? 0
-            return RecoveryManifest.Process(
+            var entry = RecoveryManifest.Process(
                 pid: process.process.pid, command: process.process.command.description, verdict: process.verdict,
                 reasons: process.obstacles.map(\.reason), memoryBytes: 0, files: (table?.descriptors.count ?? 0) - sockets,
                 sockets: sockets,
                 threads: process.process.threads.enumerated().compactMap { index, thread in
                     attributes(thread, index == 0 ? process.process.addressSpace.flatMap { plan.group.addressSpaces[$0] } : nil)
                 })
+            entry.cgroup = plan.cgroups.place(of: process.process)
+            return entry
         }
         if plan.verdict == .refused {
             let refused = plan.processes.filter { $0.verdict == .refused }.map { "\($0.process.pid) (\($0.process.command))" }

@@ -25,8 +25,8 @@ struct GroupNamespaces: Sendable {
     private(set) var time: TimeNamespace?
     private(set) var network: NetworkNamespace?
     private(set) var mounts: GroupMounts?
-    /// The agent starts CRIU in a new cgroup namespace, whose root is the group's cgroup.
-    private(set) var hasCgroupNamespace = false
+    /// The cgroup that is the root of its cgroup namespace; nil: it has none of its own.
+    private(set) var cgroupRoot: KernelString?
     /// Inode number of the group's own pid namespace.
     let pidNumber: UInt32?
     /// Inode number of the group's own IPC namespace.
@@ -100,7 +100,11 @@ struct GroupNamespaces: Sendable {
             refuse(members, "its cgroup namespace could not be read")
             return
         }
-        hasCgroupNamespace = true
+        guard !group.cgroups.contains(where: { $0.path == root }) else {
+            cgroupRoot = root
+            return
+        }
+        cgroupRoot = group.cgroupPath
         guard root != group.cgroupPath else { return }
         let reason = "the root of its cgroup namespace is \(group.cgroupPath) now, it was \(root)"
         obstacles.append(Obstacle(.degraded, pid: nil, reason: reason))

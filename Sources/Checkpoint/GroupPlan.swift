@@ -7,6 +7,7 @@ struct GroupPlan: Sendable {
     let tree: ProcessTree
     let namespaces: GroupNamespaces
     let hugePages: HugePages
+    let cgroups: GroupCgroups
     let socketOptions: LateSocketOptions
     let processes: [ProcessPlan]
     private(set) var files: FileTable
@@ -22,6 +23,8 @@ struct GroupPlan: Sendable {
         self.group = group
         let hugePages = HugePages(group, root: tree.root)
         self.hugePages = hugePages
+        let cgroups = GroupCgroups(group, namespaceRoot: namespaces.cgroupRoot)
+        self.cgroups = cgroups
         var descriptors: Set<FileID> = []
         for process in tree.ordered {
             guard let table = process.descriptorTable.flatMap({ group.descriptorTables[$0] }) else { continue }
@@ -36,7 +39,7 @@ struct GroupPlan: Sendable {
         self.socketOptions = socketOptions
         let found =
             group.obstacles + tree.obstacles + namespaces.obstacles + foreignSegments + hugePages.obstacles
-            + socketOptions.obstacles
+            + cgroups.obstacles + socketOptions.obstacles
             + pids.obstacles(connections: files.connections.count)
             + ProcessFiles.obstacles(of: group, isNamespace: pids.number != nil)
             + MountedFiles.obstacles(of: group, files: files, in: namespaces.mounts)

@@ -126,6 +126,12 @@ struct ManifestNode {
         return text
     }
 
+    /// A path below a place that the reader knows; empty for that place itself.
+    func optionalPlace(_ name: String) throws(ManifestError) -> String? {
+        if value[name]?.stringValue == "" { return "" }
+        return try optionalRelativePath(name)
+    }
+
     /// A path from the guest's root, in its plainest form.
     func absolutePath(_ name: String) throws(ManifestError) -> String {
         let text = try text(name)

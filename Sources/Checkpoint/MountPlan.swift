@@ -23,8 +23,6 @@ struct MountPlan: Sendable {
         "bpf",
         "configfs", "fusectl", "hugetlbfs", "binfmt_misc", "efivarfs",
     ]
-    /// Those that the guest mounts as it boots, wherever they are.
-    private static let memoryOfTheGuest: Set<KernelString> = ["/run", "/dev/shm", "/tmp", "/run/lock"]
     /// Filesystems that CRIU mounts anew.
     private static let remade: [String: UInt32] = [
         "proc": 1, "sysfs": 2, "tmpfs": 5, "devpts": 6, "mqueue": 14, "cgroup2": 23,
@@ -101,7 +99,7 @@ struct MountPlan: Sendable {
         if mount.typeName == "cgroup2", mount.root == cgroup { return .new }
         if let path = mount.guestPath {
             if !Self.isPlain(path) { refuse("\(words) shows \(path), which the agent cannot be told") }
-            if mount.typeName == "tmpfs", !Self.memoryOfTheGuest.contains(path) {
+            if mount.typeName == "tmpfs", !Mount.memoryOfTheGuest.contains(path), !mount.showsLostMemory {
                 refuse("\(words) shows \(path), which is in the guest's memory alone")
             } else if mount.typeName != "tmpfs", !mount.isOnBlockDevice, !Self.ofTheKernel.contains(mount.typeName) {
                 refuse("\(words) shows \(path), \(Self.words(mount.typeName)) that nobody mounts again")

@@ -72,7 +72,8 @@ extension RecoveryManifest.Group {
         reservedPages = try node.optionalList("reserved_pages") { (node) throws(ManifestError) in
             RecoveryManifest.ReservedPages(sizeBytes: try node.unsigned("bytes"), count: try node.unsigned("count"))
         }
-        hasCgroupNamespace = try node.optionalFlag("cgroup_namespace") ?? false
+        cgroups = try node.optionalList("cgroups") { (node) throws(ManifestError) in try RecoveryManifest.Cgroup(node) }
+        cgroupRoot = try node.optionalPlace("cgroup_namespace")
         mountRoot = try node.optionalDirectoryPath("mount_root")
         mountRootFlags = try node.optionalUnsigned("mount_root_flags")
         overlay = try node.optional("overlay") { (node) throws(ManifestError) in
@@ -88,7 +89,7 @@ extension RecoveryManifest.Group {
         pages = try node.unsigned("pages")
         pseudoTerminals = try (node.optionalIntegers("pseudo_terminals", in: 0...1000) ?? []).map { UInt32($0) }
         processes = try node.list("processes") { (node) throws(ManifestError) in
-            RecoveryManifest.Process(
+            var process = RecoveryManifest.Process(
                 pid: try node.integer("pid", in: 1...RecoveryManifest.pidLimit), command: try node.text("command"),
                 verdict: try node.verdict("verdict"), reasons: try node.texts("reasons"),
                 memoryBytes: try node.unsigned("memory_bytes"),
@@ -96,6 +97,8 @@ extension RecoveryManifest.Group {
                 sockets: try node.integer("sockets", in: 0...Int(Int32.max)),
                 threads: try node.list("threads") { (node) throws(ManifestError) in try RecoveryManifest.ThreadAttributes(node)
                 })
+            process.cgroup = try node.optionalPlace("cgroup")
+            return process
         }
         sockets = try node.optionalList("sockets") { (node) throws(ManifestError) in try RecoveryManifest.Socket(node) }
         connections = try node.list("connections") { (node) throws(ManifestError) in
@@ -105,6 +108,24 @@ extension RecoveryManifest.Group {
         }
         guard images == nil || rootPID >= (hasPIDNamespace ? 1 : 2) else {
             throw ManifestError(place: node.place + ".root_pid", problem: "is no process id")
+        }
+    }
+}
+
+extension RecoveryManifest.Cgroup {
+    fileprivate init(_ node: ManifestNode) throws(ManifestError) {
+        path = try node.optionalPlace("path") ?? ""
+        controllers = try node.texts("controllers")
+        settings = try node.list("settings") { (node) throws(ManifestError) in
+            ControlGroup.Setting(try node.fileName("name"), try node.text("value"))
+        }
+        deviceFilters = try node.list("device_filters") { (node) throws(ManifestError) in
+            let instructions = try node.texts("instructions").map { UInt64($0, radix: 16) }
+            guard !instructions.contains(nil) else {
+                throw ManifestError(place: node.place + ".instructions", problem: "are not all hexadecimal numbers")
+            }
+            return ControlGroup.DeviceFilter(
+                instructions: instructions.compactMap(\.self), attachFlags: UInt32(clamping: try node.unsigned("flags")))
         }
     }
 }

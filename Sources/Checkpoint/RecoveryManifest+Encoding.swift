@@ -35,7 +35,8 @@ extension RecoveryManifest.Group {
             "reasons": .array(reasons.map(JSONValue.string)), "images": JSONValue(images), "root_pid": JSONValue(rootPID),
             "no_huge_pages": .bool(disablesHugePages),
             "reserved_pages": .array(reservedPages.map { ["bytes": JSONValue($0.sizeBytes), "count": JSONValue($0.count)] }),
-            "pid_namespace": .bool(hasPIDNamespace), "cgroup_namespace": .bool(hasCgroupNamespace),
+            "pid_namespace": .bool(hasPIDNamespace), "cgroup_namespace": JSONValue(cgroupRoot),
+            "cgroups": .array(cgroups.map(\.json)),
             "mount_root": JSONValue(mountRoot), "mount_root_flags": mountRootFlags.map { JSONValue($0) } ?? .null,
             "overlay": overlay?.json ?? .null,
             "mounts": .array(mounts.map { ["key": .string($0.key), "path": .string($0.path)] }),
@@ -44,6 +45,21 @@ extension RecoveryManifest.Group {
             "sockets": .array(sockets.map(\.json)),
             "connections": .array(
                 connections.map { ["source": JSONValue($0.source), "destination": JSONValue($0.destination)] }),
+        ]
+    }
+}
+
+extension RecoveryManifest.Cgroup {
+    fileprivate var json: JSONValue {
+        [
+            "path": .string(path), "controllers": .array(controllers.map(JSONValue.string)),
+            "settings": .array(settings.map { ["name": .string($0.name), "value": .string($0.value)] }),
+            // Numbers of 64 bits are more than what a reader of JSON can be trusted with.
+            "device_filters": .array(
+                deviceFilters.map { filter in
+                    let instructions = filter.instructions.map { JSONValue.string(String($0, radix: 16)) }
+                    return ["flags": JSONValue(filter.attachFlags), "instructions": .array(instructions)]
+                }),
         ]
     }
 }
@@ -74,7 +90,7 @@ extension RecoveryManifest.Process {
         [
             "pid": JSONValue(pid), "command": .string(command), "verdict": .string(verdict.rawValue),
             "reasons": .array(reasons.map(JSONValue.string)), "memory_bytes": JSONValue(memoryBytes), "files": JSONValue(files),
-            "sockets": JSONValue(sockets), "threads": .array(threads.map(\.json)),
+            "sockets": JSONValue(sockets), "cgroup": JSONValue(cgroup), "threads": .array(threads.map(\.json)),
         ]
     }
 }

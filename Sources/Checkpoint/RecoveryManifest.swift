@@ -75,8 +75,10 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var disablesHugePages = false
         /// Pages of hugetlb that the guest has to have free for it.
         public var reservedPages: [ReservedPages] = []
-        /// It is in a cgroup namespace, whose root is its cgroup.
-        public var hasCgroupNamespace = false
+        /// Its own cgroup and those below it, each after the one it lies in.
+        public var cgroups: [Cgroup] = []
+        /// The path, from its own cgroup on, of that which is the root of its cgroup namespace; empty: its own. nil: it is in the guest's namespace.
+        public var cgroupRoot: String?
         /// The directory that is the root of its own mount namespace; nil: it has none.
         public var mountRoot: String?
         /// What the agent mounts there before anything else; nil: the guest has it.
@@ -120,6 +122,15 @@ public struct RecoveryManifest: Sendable, Equatable {
             self.key = key
             self.path = path
         }
+    }
+
+    /// A cgroup, and what the agent does to it.
+    public struct Cgroup: Sendable, Equatable {
+        /// From the group's own on; empty: its own.
+        public var path: String
+        public var controllers: [String]
+        public var settings: [ControlGroup.Setting]
+        public var deviceFilters: [ControlGroup.DeviceFilter]
     }
 
     /// Pages of one size in the guest's pool (Documentation/admin-guide/mm/hugetlbpage.rst).
@@ -172,6 +183,8 @@ public struct RecoveryManifest: Sendable, Equatable {
         /// Open descriptors that are no sockets.
         public var files: Int
         public var sockets: Int
+        /// The path of its cgroup from the group's own on; nil: it is in that.
+        public var cgroup: String?
         /// What CRIU does not set again.
         public var threads: [ThreadAttributes]
 

@@ -106,7 +106,7 @@ public final class DeadKernel {
             "empty_zero_page", "huge_zero_pfn", "fpu_fpregs_owner_ctx", "__per_cpu_offset", "_totalram_pages", "schedule",
             "swap_info", "swapper_spaces", "zswap_trees", "preempt_schedule", "preempt_schedule_common", "preempt_schedule_irq",
             "preempt_schedule_notrace", "__cond_resched",
-            "_cond_resched", "hardirq_stack_ptr", "pcpu_hot", "btf_modules",
+            "_cond_resched", "hardirq_stack_ptr", "pcpu_hot", "btf_modules", "cgroup_subsys", "blkcg_policy_throtl",
         ])
     }
 

@@ -73,7 +73,7 @@ struct GroupBuilder {
     private var addressSpaces: [VirtualAddress: AddressSpaceID] = [:]
     private var signalActions: [VirtualAddress: SignalActionsID] = [:]
     private var signalActionUsers: [VirtualAddress: Int] = [:]
-    private var cgroups: Set<KernelString> = []
+    private var hasReadCgroups = false
     private var memoryUsers: [AddressSpaceID: [TaskAddress]] = [:]
 
     init(kernel: DeadKernel, name: String, clocks: GuestClocks, initNamespaces: Namespaces) {
@@ -142,7 +142,7 @@ struct GroupBuilder {
         process.personality = try reader.uint32(fields.personality, of: leader)
         process.flags = try reader.uint32(fields.flags, of: leader)
         process.cgroupPath = KernelString(bytes: try kernel.cgroupPath(of: leader))
-        try noteCgroup(of: leader, path: process.cgroupPath)
+        readCgroups(around: leader)
         try kernel.check(leader: leader, signal: signal)
         if case .zombie = state { return process }
         process.namespaces = try kernel.namespaces(of: leader)
@@ -185,16 +185,17 @@ struct GroupBuilder {
         return process
     }
 
-    /// All processes come back in the group's own cgroup, to which nobody has attached anything.
-    private mutating func noteCgroup(of leader: TaskAddress, path: KernelString) throws(MemoryFault) {
-        guard cgroups.insert(path).inserted else { return }
-        if path != group.cgroupPath {
-            let reason = "processes of cgroup \(path) are in \(group.cgroupPath) now"
-            group.obstacles.append(Obstacle(.degraded, pid: nil, reason: reason))
-        }
-        if try kernel.hasPrograms(cgroupOf: leader) {
-            let reason =
-                "programs (eBPF) that were attached to cgroup \(path) are gone, among them what guards devices"
+    /// Reads the group's cgroups, once.
+    private mutating func readCgroups(around leader: TaskAddress) {
+        guard !hasReadCgroups else { return }
+        hasReadCgroups = true
+        do throws(MemoryFault) {
+            let (cgroups, losses) = try kernel.cgroups(around: leader)
+            group.cgroups = cgroups
+            group.obstacles += losses.map { Obstacle(.degraded, pid: nil, reason: $0) }
+        } catch {
+            kernel.gaps.append(Gap(object: kernel.describe(leader), field: "cgroup", fault: error))
+            let reason = "its cgroups have no limits and no device filters any more: they could not be read: \(error)"
             group.obstacles.append(Obstacle(.degraded, pid: nil, reason: reason))
         }
     }

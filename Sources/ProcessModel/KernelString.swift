@@ -22,4 +22,10 @@ public struct KernelString: Hashable, Sendable, CustomStringConvertible, Express
     public var isValidUTF8: Bool { String(validating: bytes, as: UTF8.self) != nil }
 
     public var isEmpty: Bool { bytes.isEmpty }
+
+    /// Whether, as a path, it is that of a place or of something in it.
+    public func isPath(atOrBelow place: KernelString) -> Bool {
+        bytes.starts(with: place.bytes)
+            && (bytes.count == place.bytes.count || bytes[place.bytes.count] == UInt8(ascii: "/"))
+    }
 }

@@ -67,6 +67,17 @@ public struct Mount: Sendable, Hashable {
     }
 }
 
+extension Mount {
+    /// Where the guest mounts memory as it boots, wherever it was booted from.
+    public static let memoryOfTheGuest: Set<KernelString> = ["/run", "/dev/shm", "/tmp", "/run/lock"]
+
+    /// Whether it shows a part of the guest's memory that is empty after a reboot, such as a file below /run that a container's runtime has put there.
+    public var showsLostMemory: Bool {
+        guard typeName == "tmpfs", !isDeleted, let path = guestPath, !Self.memoryOfTheGuest.contains(path) else { return false }
+        return Self.memoryOfTheGuest.contains { path.isPath(atOrBelow: $0) }
+    }
+}
+
 /// What an overlay shows (Documentation/filesystems/overlayfs.rst), by where the guest sees it.
 public struct OverlayLayers: Sendable, Hashable {
     /// The topmost first.

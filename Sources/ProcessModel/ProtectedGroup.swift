@@ -32,6 +32,8 @@ public struct ProtectedGroup: Sendable {
     public var timeNamespaces: [UInt32: TimeNamespace]
     public var networkNamespaces: [UInt32: NetworkNamespace]
     public var mountNamespaces: [UInt32: MountNamespace]
+    /// Its own cgroup and those below it, each after the one it lies in.
+    public var cgroups: [ControlGroup]
     /// The cgroups that are the roots of cgroup namespaces.
     public var cgroupNamespaces: [UInt32: KernelString]
     /// The numbers that ids of the guest's initial pid namespace have in other ones, the innermost last; for processes, threads, process groups and sessions
@@ -60,6 +62,7 @@ public struct ProtectedGroup: Sendable {
         self.timeNamespaces = [:]
         self.networkNamespaces = [:]
         self.mountNamespaces = [:]
+        self.cgroups = []
         self.cgroupNamespaces = [:]
         self.namespacePIDs = [:]
         self.obstacles = []

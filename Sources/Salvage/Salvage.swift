@@ -103,6 +103,13 @@ public struct Salvage {
                 read.group.obstacles.append(
                     Obstacle(.refused, pid: nil, reason: "what was written to \(node.path) is lost: \(reason)"))
             }
+            for mount in read.group.mountNamespaces.values.flatMap(\.mounts) where mount.showsLostMemory {
+                guard let place = mount.guestPath,
+                    let (path, reason) = reasons.first(where: { $0.key.isPath(atOrBelow: place) })
+                else { continue }
+                read.group.obstacles.append(
+                    Obstacle(.refused, pid: nil, reason: "\(path), which its mount namespace shows, is lost: \(reason)"))
+            }
             return read
         }
     }

@@ -6,8 +6,8 @@ struct ChildProgram {
     let arguments: [String]
     /// The file that takes its output; /dev/null when nil.
     var output: String?
-    /// The cgroup that it runs in; the agent's own when nil.
-    var cgroup: ControlGroup?
+    /// The directory of the cgroup that it runs in; the agent's own cgroup when nil.
+    var cgroup: String?
     /// Whether it, and all that it makes, runs without transparent huge pages.
     var disablesHugePages = false
     /// What is set in its environment beside what the agent has.
@@ -38,7 +38,7 @@ struct ChildProgram {
 
     private func execute() -> Never {
         xpr_reset_signals()
-        if let cgroup, (try? cgroup.enter()) == nil { _exit(ExitCode.notExecutable) }
+        if let cgroup, (try? writeControlFile(cgroup + "/cgroup.procs", "0")) == nil { _exit(ExitCode.notExecutable) }
         if disablesHugePages, xpr_disable_huge_pages() != 0 { _exit(ExitCode.notExecutable) }
         if hasCgroupNamespace, xpr_new_cgroup_namespace() != 0 { _exit(ExitCode.notExecutable) }
         let null = System.open("/dev/null", O_RDWR)

@@ -46,9 +46,22 @@ struct ControlGroup {
         try writeControlFile(directory + "/cgroup.procs", "0")
     }
 
-    /// Removes the cgroup when it is empty; what an administrator put into it stays.
+    /// Removes the cgroup and those below it, as far as they are empty.
     func removeIfEmpty() {
-        _ = System.rmdir(directory)
+        for directory in directories.reversed() { System.rmdir(directory) }
+    }
+
+    /// Of the cgroup and of those below it, each after the one it lies in.
+    private var directories: [String] {
+        var found = [directory]
+        var index = 0
+        while index < found.count {
+            for name in System.list(found[index]) where System.exists("\(found[index])/\(name)/cgroup.procs") {
+                found.append("\(found[index])/\(name)")
+            }
+            index += 1
+        }
+        return found
     }
 
     /// Kills every process in the cgroup (`cgroup.kill`, Linux 5.14), or each that is listed on an older kernel.
@@ -78,8 +91,10 @@ struct ControlGroup {
         }
     }
 
-    /// The processes directly in the cgroup.
+    /// The processes in the cgroup and in those below it.
     var processes: [pid_t] {
-        (readText(directory + "/cgroup.procs") ?? "").split(separator: "\n").compactMap { pid_t($0) }.filter { $0 > 0 }
+        directories.flatMap { directory in
+            (readText(directory + "/cgroup.procs") ?? "").split(separator: "\n").compactMap { pid_t($0) }.filter { $0 > 0 }
+        }
     }
 }

@@ -1,7 +1,7 @@
 import CLinux
 import Glibc
 
-/// Restores one group: `criu restore`, started in the group's cgroup, so that the processes wake up where they belong.
+/// Restores one group: `criu restore`, started in the group's cgroup, so that the processes wake up where they belong, or are moved there.
 struct GroupRestore {
     let group: RecoveryManifest.Group
     /// The group's directory on the recovery volume.
@@ -10,6 +10,8 @@ struct GroupRestore {
     var timeoutSeconds: Double = 120
     /// Why the group's TCP connections are cut.
     private(set) var connectionProblem: String?
+    /// What its cgroups lack.
+    var cgroupProblems: [String] = []
 
     /// Modules that CRIU needs to see the sockets of the system; `criu check` fails without them.
     static let kernelModules = [
@@ -28,6 +30,7 @@ struct GroupRestore {
         }
         if let taken = takenPID() { throw AgentError(description: taken) }
         try cgroup.create()
+        try makeCgroups(in: cgroup)
         try mountRoot()
         try reservePages()
         lockConnections()
@@ -35,15 +38,16 @@ struct GroupRestore {
         let program = ChildProgram(
             arguments: [
                 "criu", "restore", "--images-dir", directory + "/images", "--restore-detached",
-                // The agent has made the cgroup, and CRIU's children inherit it from CRIU.
+                // The agent has made the cgroups, and CRIU's children inherit that of CRIU.
                 "--manage-cgroups=ignore", "--file-locks",
                 connectionProblem == nil && !group.connections.isEmpty ? "--tcp-established" : "--tcp-close",
                 "--log-file", log, "-v3",
-            ] + mountOptions, output: directory + "/restore.out", cgroup: cgroup, disablesHugePages: group.disablesHugePages,
+            ] + mountOptions, output: directory + "/restore.out", cgroup: startDirectory(in: cgroup),
+            disablesHugePages: group.disablesHugePages,
             // The C library registers a restartable sequence for CRIU itself, which each restored process inherits until CRIU takes
             // it back. Before 5.13 the kernel does not tell CRIU its size, and CRIU 3.17.1 takes 20 from glibc 2.36 where the kernel
             // takes 32 only: then the kernel writes into memory that is gone, and kills the process. So CRIU runs without one.
-            environment: [("GLIBC_TUNABLES", "glibc.pthread.rseq=0")], hasCgroupNamespace: group.hasCgroupNamespace)
+            environment: [("GLIBC_TUNABLES", "glibc.pthread.rseq=0")], hasCgroupNamespace: group.cgroupRoot != nil)
         return try program.start(timeoutSeconds: timeoutSeconds)
     }
 

@@ -27,7 +27,10 @@ struct RecoveryManifest {
         let disablesHugePages: Bool
         /// Pages of hugetlb that have to be free.
         let reservedPages: [ReservedPages]
-        let hasCgroupNamespace: Bool
+        /// Its own cgroup and those below it, each after the one it lies in.
+        let cgroups: [Cgroup]
+        /// Which of them is the root of its cgroup namespace; nil: it has none.
+        let cgroupRoot: String?
         /// The root of its own mount namespace, a path without "..".
         let mountRoot: String?
         /// What is mounted there first; nil: it is there.
@@ -40,6 +43,22 @@ struct RecoveryManifest {
         let processes: [Process]
         let sockets: [Socket]
         let connections: [Connection]
+    }
+
+    /// A cgroup of a group, and what is done to it.
+    struct Cgroup {
+        /// From the group's own on, without ".."; empty: its own.
+        let path: String
+        let controllers: [String]
+        let settings: [(name: String, value: String)]
+        let deviceFilters: [DeviceFilter]
+    }
+
+    /// A program that decides about devices, in instructions of eBPF.
+    struct DeviceFilter {
+        let instructions: [UInt64]
+        /// BPF_F_* of bpf(2).
+        let flags: UInt32
     }
 
     struct ReservedPages {
@@ -88,6 +107,8 @@ struct RecoveryManifest {
         let pid: Int32
         let command: String
         let reasons: [String]
+        /// From the group's own on; empty: that.
+        let cgroup: String
         let threads: [ThreadAttributes]
     }
 
@@ -185,7 +206,8 @@ extension RecoveryManifest.Group {
             }
             return RecoveryManifest.ReservedPages(sizeBytes: size, count: count)
         }
-        hasCgroupNamespace = json["cgroup_namespace"]?.boolValue ?? false
+        cgroups = (json["cgroups"]?.arrayValue ?? []).compactMap(RecoveryManifest.Cgroup.init)
+        cgroupRoot = json["cgroup_namespace"]?.stringValue.flatMap(RecoveryManifest.Cgroup.place)
         mountRoot = try json["mount_root"]?.stringValue.map { path throws(AgentError) in try Self.place(path) }
         overlay = try Self.overlay(json["overlay"])
         mountRootFlags = json["mount_root_flags"]?.integerValue.map { UInt64(bitPattern: $0) & Self.mountFlags }
@@ -209,11 +231,52 @@ extension RecoveryManifest.Group {
         }
         processes = (json["processes"]?.arrayValue ?? []).compactMap { value in
             guard let pid = value["pid"]?.integerValue.flatMap({ Int32(exactly: $0) }), pid > 0 else { return nil }
+            let cgroup = value["cgroup"]?.stringValue.flatMap(RecoveryManifest.Cgroup.place)
             let threads = (value["threads"]?.arrayValue ?? []).compactMap(RecoveryManifest.ThreadAttributes.init)
             return RecoveryManifest.Process(
                 pid: pid, command: value["command"]?.stringValue ?? "",
-                reasons: (value["reasons"]?.arrayValue ?? []).compactMap(\.stringValue), threads: threads)
+                reasons: (value["reasons"]?.arrayValue ?? []).compactMap(\.stringValue), cgroup: cgroup ?? "", threads: threads)
         }
+    }
+}
+
+extension RecoveryManifest.Cgroup {
+    fileprivate init?(_ json: JSONValue) {
+        guard let path = json["path"]?.stringValue.flatMap(Self.place) else { return nil }
+        self.path = path
+        controllers = (json["controllers"]?.arrayValue ?? []).compactMap(\.stringValue).filter(Self.isWord)
+        settings = (json["settings"]?.arrayValue ?? []).compactMap { setting in
+            guard let name = setting["name"]?.stringValue, let value = setting["value"]?.stringValue, Self.isSetting(name),
+                !value.isEmpty, value.utf8.count < 4096, value.utf8.allSatisfy({ 0x20..<0x7f ~= $0 })
+            else { return nil }
+            return (name, value)
+        }
+        deviceFilters = (json["device_filters"]?.arrayValue ?? []).compactMap { filter in
+            let words = (filter["instructions"]?.arrayValue ?? []).map { $0.stringValue.flatMap { UInt64($0, radix: 16) } }
+            guard !words.isEmpty, !words.contains(nil) else { return nil }
+            return RecoveryManifest.DeviceFilter(
+                instructions: words.compactMap(\.self), flags: UInt32(clamping: filter["flags"]?.integerValue ?? 0))
+        }
+    }
+
+    /// A path that does not lead out of the directory it begins in.
+    fileprivate static func place(_ path: String) -> String? {
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false)
+        guard path.utf8.count < 4096, !path.utf8.contains(where: { $0 < 0x20 }),
+            path.isEmpty || parts.allSatisfy({ !$0.isEmpty && $0 != "." && $0 != ".." })
+        else { return nil }
+        return path
+    }
+
+    private static func isWord(_ name: String) -> Bool {
+        !name.isEmpty && name.utf8.allSatisfy { UInt8(ascii: "a")...UInt8(ascii: "z") ~= $0 || $0 == UInt8(ascii: "_") }
+    }
+
+    /// Whether a name is that of a setting. Of those of every cgroup (`cgroup.`) most are no settings: they move and kill processes.
+    private static func isSetting(_ name: String) -> Bool {
+        let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count > 1, parts.allSatisfy({ isWord(String($0)) }) else { return false }
+        return parts[0] != "cgroup" || ["cgroup.freeze", "cgroup.max.depth", "cgroup.max.descendants"].contains(name)
     }
 }
 

@@ -51,6 +51,14 @@ enum System {
         return unsafe fstatat(directory.number, name, &status, AT_SYMLINK_NOFOLLOW) == 0 ? status : nil
     }
 
+    /// Loads a filter of devices and attaches it to an open cgroup.
+    static func filterDevices(of cgroup: Int32, _ instructions: [UInt64], _ flags: UInt32) -> Int32 {
+        unsafe instructions.withUnsafeBufferPointer { buffer in
+            // Pointer and count are those of one buffer, which lives while this closure runs.
+            unsafe xpr_filter_devices(cgroup, buffer.baseAddress, UInt32(clamping: buffer.count), flags)
+        }
+    }
+
     /// N of the /dev/pts/N that a master leads to (TIOCGPTN); nil: it is no master.
     static func pseudoTerminalNumber(_ master: Int32) -> Int? {
         var number: UInt32 = 0

@@ -23,6 +23,9 @@ int xpr_new_cgroup_namespace(void);
 /// Enters a mount namespace and gives the mount that is its root these flags (MS_* of mount(2)). The caller stays there.
 int xpr_remount_root(int mount_namespace, unsigned long flags);
 
+/// Loads a program that filters devices (BPF_PROG_TYPE_CGROUP_DEVICE) and attaches it to an open cgroup with these flags (bpf(2)).
+int xpr_filter_devices(int cgroup, const uint64_t *instructions, uint32_t count, uint32_t flags);
+
 /// Sets a thread's I/O priority (ioprio_set(2)).
 int xpr_set_io_priority(int thread, int priority);
 

@@ -2,23 +2,27 @@ import GuestMemory
 import KernelObjects
 import KernelTypes
 
-/// From a task to its cgroup in the unified hierarchy (include/linux/cgroup-defs.h, include/linux/kernfs.h).
+/// From a task to its cgroup in the unified hierarchy, and from there to those around it (include/linux/cgroup-defs.h, include/linux/kernfs.h).
 struct CgroupLayout: Sendable {
     let defaultCgroup: Field
     let node: Field
     let nodeName: Field
     /// Called `__parent` since 6.15 (commit 633488947ef6).
     let nodeParent: Field
-    /// Lists of programs (eBPF) by what they are asked for; nil in a kernel without them.
-    let programs: Field?
+    let tree: CgroupTreeLayout
+    let settings: CgroupSettingsLayout
+    /// nil in a kernel without eBPF programs on cgroups.
+    let programs: CgroupProgramsLayout?
 
     init(_ types: TypeTable) throws(KernelError) {
         defaultCgroup = try types.structure("css_set").field("dfl_cgrp")
         node = try types.structure("cgroup").field("kn")
-        programs = try types.structure("cgroup").optional("bpf.progs")
         let kernfs = try types.structure("kernfs_node")
         nodeName = try kernfs.field("name")
         nodeParent = try kernfs.field(anyOf: "__parent", "parent")
+        tree = try CgroupTreeLayout(types)
+        settings = CgroupSettingsLayout(types)
+        programs = CgroupProgramsLayout(types)
     }
 }
 
@@ -30,7 +34,11 @@ extension DeadKernel {
 
     /// The path of the cgroup of a `struct css_set`.
     func cgroupPath(ofSet set: VirtualAddress) throws(MemoryFault) -> [UInt8] {
-        let cgroup = try reader.pointer(layout.cgroup.defaultCgroup, of: set)
+        try cgroupPath(ofCgroup: reader.pointer(layout.cgroup.defaultCgroup, of: set))
+    }
+
+    /// The path of a `struct cgroup`.
+    func cgroupPath(ofCgroup cgroup: VirtualAddress) throws(MemoryFault) -> [UInt8] {
         if let known = cgroupPaths[cgroup] { return known }
         var node = try reader.pointer(layout.cgroup.node, of: cgroup)
         var parts: [[UInt8]] = []
@@ -45,19 +53,6 @@ extension DeadKernel {
         let path = parts.isEmpty ? [UInt8(ascii: "/")] : parts.reversed().flatMap { [UInt8(ascii: "/")] + $0 }
         cgroupPaths[cgroup] = path
         return path
-    }
-
-    /// Whether programs are attached to a task's cgroup itself.
-    func hasPrograms(cgroupOf task: TaskAddress) throws(MemoryFault) -> Bool {
-        guard let field = layout.cgroup.programs else { return false }
-        let cgroup = try reader.pointer(layout.cgroup.defaultCgroup, of: reader.pointer(layout.task.cgroups, of: task))
-        for index in 0..<field.count {
-            // A hash list since Linux 6.0 (commit 00442143a2ab), a list of two pointers before.
-            let head = cgroup + field.element(index).offset
-            let first = try reader.memory.pointer(at: head)
-            if !first.isNull, first != head { return true }
-        }
-        return false
     }
 
     /// The protected group that a cgroup path lies in: the component below `/xenpr`.

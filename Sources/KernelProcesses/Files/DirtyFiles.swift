@@ -45,6 +45,8 @@ struct DirtyFileWalk {
     /// Paths that lead to something, whatever it is.
     var present: Set<[UInt8]> = []
     private var held: Set<FileReader.InodeIdentity> = []
+    /// Places in the guest's memory that the groups have mounted: all that is in them is needed.
+    private var heldPlaces: Set<KernelString> = []
     /// Names that unix sockets of the groups are bound to.
     private var socketNames: Set<[UInt8]> = []
     private var savedPages: UInt64 = 0
@@ -73,6 +75,9 @@ struct DirtyFileWalk {
             case .unixSocket(let socket): if let name = socket.address?.name { socketNames.insert(name.bytes) }
             default: break
             }
+        }
+        for mount in group.mountNamespaces.values.flatMap(\.mounts) where mount.showsLostMemory {
+            if let place = mount.guestPath { heldPlaces.insert(place) }
         }
         for node in group.filesystemContexts.values.flatMap({ [$0.workingDirectory, $0.root] }) {
             held.insert(FileReader.InodeIdentity(device: node.device, inode: node.inode))
@@ -226,14 +231,19 @@ struct DirtyFileWalk {
     /// Of a filesystem in memory only what the groups use is brought back: the new guest fills the rest itself.
     private mutating func lookInMemory(at inode: VirtualAddress, in filesystem: MountedFilesystem) throws(MemoryFault) {
         let fields = layout.inode
-        let mode = try kernel.uint32(fields.mode, of: inode)
-        let type = mode & 0o170000
+        let type = try kernel.uint32(fields.mode, of: inode) & 0o170000
         let identity = FileReader.InodeIdentity(
             device: filesystem.identity.device, inode: try kernel.value(fields.number, of: inode))
-        guard held.contains(identity) || (type == 0o140000 && !socketNames.isEmpty) else { return }
+        let isHeld = held.contains(identity)
+        guard isHeld || !heldPlaces.isEmpty || (type == 0o140000 && !socketNames.isEmpty) else { return }
         for alias in try files.aliases(of: inode) where try !kernel.isUnhashed(alias, layout: layout.paths) {
             let path = try kernel.path(mount: filesystem.mount, dentry: alias, layout: layout.paths).bytes
-            if type == 0o140000, !socketNames.contains(path) { continue }
+            let isMounted = heldPlaces.contains { KernelString(bytes: path).isPath(atOrBelow: $0) }
+            if type == 0o140000, !socketNames.contains(path) {
+                if isMounted { omit(KernelString(bytes: path), "it is a socket of nobody in the group", isHeld: false) }
+                continue
+            }
+            guard isHeld || isMounted || type == 0o140000 else { continue }
             try addDirectories(above: alias, in: filesystem)
             switch type {
             case 0o100000:
@@ -241,7 +251,9 @@ struct DirtyFileWalk {
                 try add(regular: inode, path: path, mapping: mapping, isRecent: true, isHeld: true, in: filesystem)
             case 0o040000, 0o010000:
                 if present.insert(path).inserted { try add(inode, path: path, runs: [], isHeld: true, in: filesystem) }
-            default: break
+            case 0o140000: break
+            default:
+                if isMounted { omit(KernelString(bytes: path), "it is a symbolic link or a device in memory", isHeld: true) }
             }
             return
         }

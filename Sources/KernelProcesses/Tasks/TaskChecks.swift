@@ -177,15 +177,9 @@ extension DeadKernel {
             let promised = isRealtime ? 99 - realtime : nice
             require(try reader.int32(normal, of: task) == promised, "priority unlike its policy's", at: task)
         }
-        if let count = layout.taskChecks.allowedCPUCount, let address = manifest.symbols.addresses["nr_cpu_ids"] {
-            var allowed = 0
-            let possible = min(try reader.memory.integer(at: address, as: UInt32.self), UInt32(fields.affinity.size * 8))
-            for word in 0..<(Int(possible) + 63) / 64 {
-                // The mask is longer than there are CPUs, and nobody clears what is behind them.
-                let bits = try reader.memory.integer(at: task + fields.affinity.offset + word * 8, as: UInt64.self)
-                let rest = Int(possible) - word * 64
-                allowed += (rest >= 64 ? bits : bits & (1 << UInt64(rest) - 1)).nonzeroBitCount
-            }
+        if let count = layout.taskChecks.allowedCPUCount, try possibleCPUs() > 0 {
+            let mask = try cpuMask(at: task + fields.affinity.offset, limit: fields.affinity.size)
+            let allowed = mask.reduce(0) { $0 + $1.nonzeroBitCount }
             require(
                 Int(try reader.int32(count, of: task)) == allowed, "\(allowed) allowed CPUs unlike the kernel's count", at: task
             )

@@ -66,12 +66,8 @@ extension DeadKernel {
             if !context.isNull { result.ioPriority = UInt16(truncatingIfNeeded: try reader.value(priority, of: context)) }
         }
         if let field = fields.memoryPolicy { result.hasMemoryPolicy = try !reader.pointer(field, of: task).isNull }
-        if let address = manifest.symbols.addresses["nr_cpu_ids"] {
-            result.possibleCPUs = min(try reader.memory.integer(at: address), 8192)
-            for word in 0..<(Int(result.possibleCPUs) + 63) / 64 where word * 8 < fields.affinity.size {
-                result.affinity.append(try reader.memory.integer(at: task + fields.affinity.offset + word * 8))
-            }
-        }
+        result.possibleCPUs = try possibleCPUs()
+        result.affinity = try cpuMask(at: task + fields.affinity.offset, limit: fields.affinity.size)
         return result
     }
 }

@@ -87,6 +87,7 @@ static void prepare(void) {
     need(dprintf(in_root, "%s", nonce) > 0, "/note");
     // Its root is an overlay: a file of the lower layer, one that is copied up, and one whose name is removed.
     need((below = open("/below", O_RDONLY)) >= 0, "/below");
+    need(open("/screen", O_RDONLY) < 0 && errno == EPERM, "the filter of devices");
     need((copied = open("/copied", O_RDWR | O_APPEND)) >= 0 && dprintf(copied, "%s", nonce) > 0, "/copied");
     removed = open("/removed", O_RDWR | O_CREAT | O_EXCL, 0600);
     need(dprintf(removed, "%s", nonce) > 0 && unlink("/removed") == 0, "/removed");
@@ -155,6 +156,10 @@ static void verify(void) {
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur != 256 || limit.rlim_max != 512) wrong("resource limits");
     if (access("/etc/passwd", F_OK) == 0 || access("/var", F_OK) == 0) wrong("the guest's root can be seen");
     if (open("/etc/os-release", O_WRONLY) >= 0 || errno != EROFS) wrong("the guest's file can be written to");
+    if (open("/screen", O_RDONLY) >= 0 || errno != EPERM) wrong("a device that was not for it can be opened");
+    int zero = open("/dev/zero", O_RDONLY);
+    if (zero < 0 || read(zero, now, 1) != 1) wrong("/dev/zero cannot be read");
+    close(zero);
     if (open("/proc/sysrq-trigger", O_WRONLY) >= 0 || errno != EROFS) wrong("a path that was read-only can be written to");
     check_network();
     int status;
