@@ -122,6 +122,8 @@ int xpr_filter_devices(int cgroup, const uint64_t *instructions, uint32_t count,
     return result;
 }
 
+int xpr_enter_namespace(int namespace) { return setns(namespace, 0); }
+
 int xpr_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 
 int xpr_take_descriptor(pid_t process, int descriptor) {

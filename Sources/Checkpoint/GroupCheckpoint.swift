@@ -74,7 +74,8 @@ public enum GroupCheckpoint {
         if let mounts = plan.namespaces.mounts, plan.verdict != .refused { record.setMounts(mounts) }
         record.sockets = plan.socketOptions.sockets
         record.pseudoTerminals = plan.files.terminals?.numbersNeeded ?? []
-        record.connections = (record.hasPIDNamespace || plan.namespaces.network != nil ? [] : plan.files.connections).map {
+        record.hasNetworkNamespace = plan.namespaces.network != nil
+        record.connections = plan.files.connections.map {
             RecoveryManifest.Connection(source: $0.socket.sourcePort, destination: $0.socket.destinationPort)
         }
         record.processes = plan.processes.map { process in

@@ -40,10 +40,10 @@ struct GroupPlan: Sendable {
         let found =
             group.obstacles + tree.obstacles + namespaces.obstacles + foreignSegments + hugePages.obstacles
             + cgroups.obstacles + socketOptions.obstacles
-            + pids.obstacles(connections: files.connections.count)
+            + pids.obstacles
             + ProcessFiles.obstacles(of: group, isNamespace: pids.number != nil)
             + MountedFiles.obstacles(of: group, files: files, in: namespaces.mounts)
-            + (namespaces.network.map { NetworkAssessment.obstacles(of: $0, connections: files.connections.count) } ?? [])
+            + (namespaces.network.map(NetworkAssessment.obstacles) ?? [])
         let connections = Set(files.connections.map(\.file))
         let calls = CallsAtWork(connections: connections)
         processes = tree.ordered.map { process in

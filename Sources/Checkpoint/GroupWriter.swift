@@ -244,6 +244,13 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
             try write(.networkNamespace, "netns-\(KernelObjectIDs.ownNetwork)", [ProtobufMessage()])
             let devices = network.devices.filter(\.isLoopback).map(NetworkAssessment.message)
             try write(.networkDevices, "netdev-\(KernelObjectIDs.ownNetwork)", devices)
+            if !plan.files.connections.isEmpty {
+                let rules = Array(NetworkAssessment.connectionLock.utf8)
+                var file = try OutputFile(
+                    creating: "nftables-\(KernelObjectIDs.ownNetwork).img", beginningWith: rules, in: directory)
+                try file.finish()
+                bytes &+= UInt64(rules.count)
+            }
         }
         guard let ipc = plan.namespaces.ipc else { return }
         let number = KernelObjectIDs.ownIPC

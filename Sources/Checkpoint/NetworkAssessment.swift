@@ -10,7 +10,7 @@ enum NetworkAssessment {
         NetworkAddress(bytes: Array(repeating: 0, count: 15) + [1], prefixLength: 128),
     ]
 
-    static func obstacles(of namespace: NetworkNamespace, connections: Int) -> [Obstacle] {
+    static func obstacles(of namespace: NetworkNamespace) -> [Obstacle] {
         var found: [Obstacle] = []
         func add(_ verdict: Obstacle.Severity, _ reason: String) { found.append(Obstacle(verdict, pid: nil, reason: reason)) }
         let others = namespace.devices.filter { !comesBack($0) }
@@ -28,11 +28,6 @@ enum NetworkAssessment {
         if namespace.filtersPackets { add(.degraded, "the packet filter of its network namespace is empty") }
         if namespace.hasRoutingRules { add(.degraded, "the routing rules of its network namespace are lost") }
         if namespace.hasOwnSettings { add(.degraded, "the settings (sysctl) of its network namespace are the guest's again") }
-        if connections > 0 {
-            add(
-                .degraded,
-                "\(connections) ends of TCP connections are cut: they cannot be locked in a network namespace of their own")
-        }
         return found
     }
 
@@ -45,6 +40,18 @@ enum NetworkAssessment {
     private static func comesBack(_ device: NetworkDevice) -> Bool {
         device.isLoopback || fallbackTunnels.contains(device.name) && device.flags & isUp == 0
     }
+
+    /// What CRIU gives to libnftables before it makes a socket (`restore_nftables` of criu/net.c): nothing of TCP passes but what CRIU itself sends, which it marks
+    /// (SOCCR_MARK of soccr/soccr.h). The kernel would answer packets for sockets that are not there yet, and so end their connections. The agent removes the table.
+    static let connectionLock = """
+        table inet \(lockTable) {
+            chain input { type filter hook input priority 0; meta mark 0xc114 accept; meta l4proto tcp drop; }
+            chain output { type filter hook output priority 0; meta mark 0xc114 accept; meta l4proto tcp drop; }
+        }
+
+        """
+    /// The agent knows it by this name.
+    private static let lockTable = "xenpr-lock"
 
     /// `net_device_entry` of images/netdev.proto; type 1 is LOOPBACK.
     static func message(_ device: NetworkDevice) -> ProtobufMessage {

@@ -67,14 +67,9 @@ struct PIDNamespace: Sendable {
     }
 
     /// What is lost by coming back in a namespace of its own.
-    func obstacles(connections: Int) -> [Obstacle] {
+    var obstacles: [Obstacle] {
         guard number != nil else { return [] }
         var found: [Obstacle] = []
-        if connections > 0 {
-            let reason =
-                "\(connections) ends of TCP connections are cut: they cannot be locked for a group in its own pid namespace"
-            found.append(Obstacle(.degraded, pid: nil, reason: reason))
-        }
         for process in group.processes where process.pid == 1 {
             guard process.threads.contains(where: { $0.parentDeathSignal != 0 }) else { continue }
             found.append(

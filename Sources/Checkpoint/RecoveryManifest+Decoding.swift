@@ -101,6 +101,7 @@ extension RecoveryManifest.Group {
             return process
         }
         sockets = try node.optionalList("sockets") { (node) throws(ManifestError) in try RecoveryManifest.Socket(node) }
+        hasNetworkNamespace = try node.optionalFlag("network_namespace") ?? false
         connections = try node.list("connections") { (node) throws(ManifestError) in
             RecoveryManifest.Connection(
                 source: try node.integer("source", in: 1...UInt16.max),

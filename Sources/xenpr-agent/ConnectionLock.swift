@@ -2,13 +2,19 @@
 /// those that it has no socket for with a reset, and end the connection.
 ///
 /// CRIU makes such a lock when it saves, and takes it away when it has restored the sockets. Here nobody has saved with CRIU, so the lock is
-/// made before it starts, in the form that it takes away: the table `inet CRIU-PID` of nf_tables (criu/netfilter.c).
+/// made before it starts: a table of nf_tables, which goes when CRIU has ended. What the group's processes send in between is sent again by TCP.
+/// In a network namespace of the group's own CRIU makes the table, with the namespace, out of the images.
 struct ConnectionLock {
     let table: String
 
-    init(rootPID: Int32) {
-        table = "CRIU-\(rootPID)"
+    init(_ group: GroupName) {
+        table = "xenpr-\(group)"
     }
+
+    /// That of the images (`NetworkAssessment.connectionLock`).
+    private init(table: String) { self.table = table }
+
+    static let ofImages = ConnectionLock(table: "xenpr-lock")
 
     /// NETLINK_NETFILTER, and what nfnetlink calls nf_tables.
     private static let netfilter: Int32 = 12
@@ -55,10 +61,10 @@ struct ConnectionLock {
         }
     }
 
-    /// Takes the lock away if CRIU has not.
-    func unlock() {
-        guard let socket = try? NetlinkSocket(protocol: Self.netfilter, name: "nf_tables") else { return }
-        try? send([(.deleteTable, { $0.append(1, text: table) })], over: socket)
+    /// Takes the lock away.
+    func unlock() throws(AgentError) {
+        let socket = try NetlinkSocket(protocol: Self.netfilter, name: "nf_tables")
+        try send([(.deleteTable, { $0.append(1, text: table) })], over: socket)
     }
 
     private typealias Build = (request: Request, attributes: (inout NetlinkAttributes) -> Void)

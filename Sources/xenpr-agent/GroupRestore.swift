@@ -66,21 +66,21 @@ struct GroupRestore {
 
     /// Without a lock the kernel would cut some of the connections itself, and in the middle of what CRIU does.
     private mutating func lockConnections() {
-        guard !group.connections.isEmpty else { return }
+        guard !group.connections.isEmpty, !group.hasNetworkNamespace else { return }
         do throws(AgentError) {
             try connectionLock.lock(group.connections)
         } catch {
-            connectionLock.unlock()
+            try? connectionLock.unlock()
             connectionProblem = "\(group.connections.count) ends of TCP connections are cut: \(error)"
         }
     }
 
-    private var connectionLock: ConnectionLock { ConnectionLock(rootPID: group.rootPID) }
+    private var connectionLock: ConnectionLock { ConnectionLock(group.name) }
 
     /// Takes the result of CRIU's end. Fails with the reason, and then leaves no process of the group behind.
     func finish(_ running: RunningProgram) throws(AgentError) {
         let cgroup = try ControlGroup(group.name)
-        defer { if !group.connections.isEmpty { connectionLock.unlock() } }
+        defer { if !group.connections.isEmpty, !group.hasNetworkNamespace { try? connectionLock.unlock() } }
         do throws(AgentError) {
             let status = try running.finish()
             guard status == 0 else { throw AgentError(description: reason(status: status)) }
@@ -94,6 +94,21 @@ struct GroupRestore {
             cgroup.removeIfEmpty()
             throw error
         }
+    }
+
+    /// Lets packets pass in the group's own network namespace. Returns why not.
+    func completeConnections() -> [String] {
+        guard group.hasNetworkNamespace, !group.connections.isEmpty else { return [] }
+        let problem = "its TCP connections cannot go on"
+        guard let cgroup = try? ControlGroup(group.name), let root = GuestThreads(group, in: cgroup)[group.rootPID],
+            let namespace = Descriptor(taking: System.open("/proc/\(root)/ns/net", O_RDONLY))
+        else { return ["\(problem): its network namespace is not there"] }
+        let error = inChild {
+            guard xpr_enter_namespace(namespace.number) == 0 else { return errno }
+            do throws(AgentError) { try ConnectionLock.ofImages.unlock() } catch { return errno == 0 ? EIO : errno }
+            return 0
+        }
+        return error == 0 ? [] : ["\(problem): \(errorText(error))"]
     }
 
     /// Sets what CRIU does not (see `ThreadAttributes`). Returns what could not be set.
@@ -138,13 +153,20 @@ struct GroupRestore {
         guard let cgroup = try? ControlGroup(group.name), let root = GuestThreads(group, in: cgroup)[group.rootPID],
             let namespace = Descriptor(taking: System.open("/proc/\(root)/ns/mnt", O_RDONLY))
         else { return ["the root of its mount namespace has the guest's flags"] }
+        let error = inChild { xpr_remount_root(namespace.number, UInt(flags)) == 0 ? 0 : errno }
+        return error == 0 ? [] : ["the root of its mount namespace has the guest's flags: \(errorText(error))"]
+    }
+
+    /// Does something in a process of its own, which may go into namespaces that nobody comes back from.
+    /// - Returns: the error number that `body` returned, 0 for none.
+    private func inChild(_ body: () -> Int32) -> Int32 {
         let child = xpr_fork()
-        if child == 0 { _exit(xpr_remount_root(namespace.number, UInt(flags)) == 0 ? 0 : errno) }
+        if child == 0 { _exit(body()) }
+        guard child > 0 else { return errno }
         var status: Int32 = -1
         // waitpid writes one Int32 to the address of a variable that lives across the call.
-        while unsafe child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR {}
-        if status == 0 { return [] }
-        return ["the root of its mount namespace has the guest's flags: \(errorText(status >> 8 & 0xff))"]
+        while unsafe waitpid(child, &status, 0) < 0, errno == EINTR {}
+        return status & 0x7f == 0 ? status >> 8 & 0xff : EINTR
     }
 
     /// Which process, if any, has a PID that the group needs.

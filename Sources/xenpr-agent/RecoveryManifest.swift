@@ -42,6 +42,8 @@ struct RecoveryManifest {
         let pseudoTerminals: [Int]
         let processes: [Process]
         let sockets: [Socket]
+        /// In which its images lock its connections.
+        let hasNetworkNamespace: Bool
         let connections: [Connection]
     }
 
@@ -223,6 +225,7 @@ extension RecoveryManifest.Group {
             $0.integerValue.flatMap { Int(exactly: $0) }
         }
         sockets = (json["sockets"]?.arrayValue ?? []).compactMap(RecoveryManifest.Socket.init)
+        hasNetworkNamespace = json["network_namespace"]?.boolValue ?? false
         connections = (json["connections"]?.arrayValue ?? []).compactMap { value in
             guard let source = value["source"]?.integerValue.flatMap({ UInt16(exactly: $0) }),
                 let destination = value["destination"]?.integerValue.flatMap({ UInt16(exactly: $0) })

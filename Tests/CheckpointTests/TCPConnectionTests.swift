@@ -52,6 +52,18 @@ import Testing
         #expect(SocketImage.stream(try #require(socket(0xa1, from: 1, to: 2).connection)).bytes.count < bytes.count - 18)
     }
 
+    @Test func inANamespaceOfTheirOwnTheImagesLockThem() throws {
+        let scratch = ScratchDirectory()
+        var sample = group([socket(0xa1, from: 7000, to: 40000), socket(0xa2, from: 40000, to: 7000)])
+        sample.group.initNamespaces.network = 1
+        sample.group.networkNamespaces[77] = NetworkNamespace()
+        for index in sample.group.processes.indices { sample.group.processes[index].namespaces.network = 77 }
+        let record = GroupCheckpoint.save(sample.group, pages: &sample.supply, toVolume: scratch.path)
+        #expect(record.verdict == .full && record.hasNetworkNamespace && record.connections.count == 2, "\(record)")
+        let rules = try contents(of: "\(scratch.path)/groups/sample/images/nftables-12.img")
+        #expect(String(decoding: rules, as: UTF8.self).hasPrefix("table inet xenpr-lock {\n"))
+    }
+
     @Test func connectionWithoutItsOtherEndIsCut() {
         let record = GroupCheckpoint.assess(group([socket(0xa1, from: 7000, to: 40000)]).group)
         #expect(record.verdict == .degraded && record.connections.isEmpty, "\(record)")

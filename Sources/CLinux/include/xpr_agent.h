@@ -20,6 +20,9 @@ int xpr_become_subreaper(void);
 /// Moves the caller into a new cgroup namespace (unshare(2)), the root of which is the cgroup that it is in.
 int xpr_new_cgroup_namespace(void);
 
+/// Enters a namespace by an open file of /proc/PID/ns (setns(2)).
+int xpr_enter_namespace(int namespace);
+
 /// Enters a mount namespace and gives the mount that is its root these flags (MS_* of mount(2)). The caller stays there.
 int xpr_remount_root(int mount_namespace, unsigned long flags);
 

@@ -1,6 +1,7 @@
 // Process 1 of a pid namespace of its own, in a session of its own, adopts and reaps. Its child, process 2, counts and has a thread; a
 // grandchild whose parent is dead has been adopted, and a zombie waits to be reaped. All ids are as the namespace gave them.
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -65,9 +67,30 @@ static void leave_orphan(void) {
     waitpid(middle, NULL, 0);
 }
 
+// Both ends of a TCP connection over loopback, with bytes under way.
+static void connect_ends(int ends[2]) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    ends[0] = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(listener, (struct sockaddr *)&address, size) != 0 || listen(listener, 1) != 0 ||
+        getsockname(listener, (struct sockaddr *)&address, &size) != 0 || connect(ends[0], (struct sockaddr *)&address, size) != 0)
+        _exit(8);
+    ends[1] = accept(listener, NULL, NULL);
+    if (ends[1] < 0 || close(listener) != 0 || write(ends[0], "before", 6) != 6) _exit(9);
+}
+
+static int connection_goes_on(const int ends[2]) {
+    char bytes[32];
+    return write(ends[0], " and after", 10) == 10 && recv(ends[1], bytes, 16, MSG_WAITALL) == 16 && memcmp(bytes, "before and after", 16) == 0 &&
+        write(ends[1], "answer", 6) == 6 && recv(ends[0], bytes, 6, MSG_WAITALL) == 6 && memcmp(bytes, "answer", 6) == 0;
+}
+
 static void count(void) {
+    int ends[2];
     prctl(PR_SET_NAME, "counter");
     pthread_t thread;
+    connect_ends(ends);
     leave_orphan();
     pid_t orphan[4], again[4];
     if (read(pipes[0], orphan, sizeof orphan) != sizeof orphan) _exit(6);
@@ -87,6 +110,7 @@ static void count(void) {
             if (kill(orphan[0], SIGUSR1) != 0 || read(pipes[0], again, sizeof again) != sizeof again) errors++;
             else errors += memcmp(orphan, again, sizeof orphan) != 0;
             errors += waitpid(zombie, &status, 0) != zombie || !WIFEXITED(status) || WEXITSTATUS(status) != 42;
+            errors += !connection_goes_on(ends);
             uint64_t before = turns;
             for (int i = 0; i < 500 && turns == before; i++) rest();
             errors += turns == before;

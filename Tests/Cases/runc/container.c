@@ -65,6 +65,8 @@ static void text(const char *path, char *bytes, size_t size) {
 
 static char before[LINES][WIDTH], after[LINES][WIDTH], nonce[64], capabilities[512], cgroup[256];
 static int before_count, in_root, below, copied, removed, in_memory, listener;
+// Both ends of a TCP connection, with bytes under way in each direction.
+static int client, server;
 static pid_t child;
 
 static uint64_t word(uint64_t index) { return (index + 1) * 0x9e3779b97f4a7c15u; }
@@ -99,6 +101,10 @@ static void prepare(void) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(22), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     listener = socket(AF_INET, SOCK_STREAM, 0);
     need(bind(listener, (struct sockaddr *)&address, sizeof address) == 0 && listen(listener, 1) == 0, "port 22");
+    client = socket(AF_INET, SOCK_STREAM, 0);
+    need(connect(client, (struct sockaddr *)&address, sizeof address) == 0, "connect");
+    need((server = accept(listener, NULL, NULL)) >= 0, "accept");
+    need(write(client, "asked before", 12) == 12 && write(server, "said before", 11) == 11, "connection");
     child = fork();
     if (child == 0) for (;;) pause();
     need(child > 0, "fork");
@@ -109,11 +115,20 @@ static void read_all(int fd, char *bytes, size_t size) {
     if (pread(fd, bytes, size - 1, 0) < 0) wrong("a file of its root cannot be read");
 }
 
+// What was written before and what is written now comes out, and nothing else.
+static void check_connection(void) {
+    char bytes[64];
+    if (write(client, ", and now", 9) != 9 || write(server, ", and now", 9) != 9) wrong("the connection cannot be written to");
+    if (recv(server, bytes, 21, MSG_WAITALL) != 21 || memcmp(bytes, "asked before, and now", 21) != 0) wrong("what the connection asked");
+    if (recv(client, bytes, 20, MSG_WAITALL) != 20 || memcmp(bytes, "said before, and now", 20) != 0) wrong("what the connection said");
+    if (shutdown(client, SHUT_WR) != 0 || recv(server, bytes, 1, 0) != 0) wrong("the end of the connection");
+}
+
 static void check_network(void) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(22), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int client = socket(AF_INET, SOCK_STREAM, 0);
-    if (connect(client, (struct sockaddr *)&address, sizeof address) != 0) wrong("port 22");
-    close(client);
+    int other = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(other, (struct sockaddr *)&address, sizeof address) != 0) wrong("port 22");
+    close(other);
     struct ifaddrs *all = NULL;
     if (getifaddrs(&all) != 0) wrong("addresses");
     for (struct ifaddrs *one = all; one; one = one->ifa_next) if (strcmp(one->ifa_name, "lo") != 0) wrong("a device of the guest");
@@ -161,6 +176,7 @@ static void verify(void) {
     if (zero < 0 || read(zero, now, 1) != 1) wrong("/dev/zero cannot be read");
     close(zero);
     if (open("/proc/sysrq-trigger", O_WRONLY) >= 0 || errno != EROFS) wrong("a path that was read-only can be written to");
+    check_connection();
     check_network();
     int status;
     if (kill(child, SIGKILL) != 0 || waitpid(child, &status, 0) != child || !WIFSIGNALED(status)) wrong("its child");
