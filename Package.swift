@@ -63,6 +63,8 @@ let package = Package(
         .target(name: "CLinux"),
         .systemLibrary(
             name: "CCompression", providers: [.apt(["zlib1g-dev", "liblzo2-dev", "libsnappy-dev", "libzstd-dev"])]),
+        // Apart from the others, for the minor is linked with it.
+        .systemLibrary(name: "CZstd", providers: [.apt(["libzstd-dev"])]),
 
         // The memory of a guest, and where it comes from.
         room("GuestMemory"),
@@ -74,7 +76,8 @@ let package = Package(
         room("KernelTypes", ["GuestMemory"]),
         room("KernelObjects", ["KernelTypes"]),
         room("ProcessModel", ["GuestMemory"]),
-        room("KernelProcesses", ["KernelObjects", "ProcessModel"]),
+        room("Decompression", ["CZstd"]),
+        room("KernelProcesses", ["KernelObjects", "ProcessModel", "Decompression"]),
 
         // What is written for the next life of the processes.
         room("PlainJSON"),
@@ -130,6 +133,7 @@ let package = Package(
                 "Salvage", "ImageDiff", "KernelProcesses", "Checkpoint", "DumpSource", "ProcessModel", "KernelObjects",
                 "KernelTypes", "GuestMemory",
             ]),
+        tests("DecompressionTests", ["Decompression", "CCompression"]),
         tests("KernelProcessesTests", ["KernelProcesses", "GuestMemory"]),
         tests("KernelObjectsTests", ["KernelObjects", "SyntheticMemory"]),
         tests("MutationTests", ["Mutation", "GuestMemory", "SyntheticMemory"]),
