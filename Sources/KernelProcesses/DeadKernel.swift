@@ -1,3 +1,4 @@
+import Decompression
 import GuestMemory
 import KernelObjects
 import KernelTypes
@@ -27,6 +28,8 @@ public struct KernelLayout: Sendable {
     let pages: PageLayout
     /// nil for a kernel without swap.
     let swap: SwapLayout?
+    /// nil for a kernel without zswap.
+    let zswap: ZswapLayout?
     let xarray: XArrayLayout
     let log: LogLayout
     let files: FileLayout
@@ -56,6 +59,7 @@ public struct KernelLayout: Sendable {
         memory = try AddressSpaceLayout(types)
         pages = try PageLayout(types)
         swap = SwapLayout(types)
+        zswap = ZswapLayout(types)
         xarray = try XArrayLayout(types)
         log = try LogLayout(types)
         files = try FileLayout(types)
@@ -87,6 +91,11 @@ public final class DeadKernel {
     /// Disks that were asked for and are not at hand.
     public internal(set) var missingDisks: Set<String> = []
     var swapAreas: [Int: SwapArea] = [:]
+    var zswapPools: [VirtualAddress: ZswapPool] = [:]
+    var knownZsmalloc: ZsmallocLayout?
+    /// Once an object was found by it.
+    var zsmallocEncoding: ZsmallocEncoding?
+    let decompressor = PageDecompressor()
     var knownPageMap: UInt64?
     /// By the head of the list that they are on.
     var pidMembers: [VirtualAddress: Set<TaskAddress>] = [:]
@@ -104,7 +113,8 @@ public final class DeadKernel {
             "__start_init_task",
             "__end_init_task", "__start_init_stack", "__end_init_stack", "init_stack", "panic_cpu", "prb",
             "empty_zero_page", "huge_zero_pfn", "fpu_fpregs_owner_ctx", "__per_cpu_offset", "_totalram_pages", "schedule",
-            "swap_info", "swapper_spaces", "zswap_trees", "preempt_schedule", "preempt_schedule_common", "preempt_schedule_irq",
+            "swap_info", "swapper_spaces", "zswap_trees", "nr_zswap_trees",
+            "zswap_stored_incompressible_pages", "preempt_schedule", "preempt_schedule_common", "preempt_schedule_irq",
             "preempt_schedule_notrace", "__cond_resched",
             "_cond_resched", "hardirq_stack_ptr", "pcpu_hot", "btf_modules", "cgroup_subsys", "blkcg_policy_throtl",
         ])

@@ -21,8 +21,7 @@ public struct SwappedOut: Error, Sendable, CustomStringConvertible {
         }
         // Files on tmpfs can be swapped out as well.
         _ = kernel.fileCatchUp(for: groups.map(\.group))
-        // Compressed memory is no disk that anybody else would reach.
-        let disks = kernel.missingDisks.filter { !$0.hasPrefix("zram") }.sorted()
+        let disks = kernel.missingDisks.sorted()
         guard !disks.isEmpty else { return nil }
         self.disks = disks
     }

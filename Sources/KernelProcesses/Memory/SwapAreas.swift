@@ -23,6 +23,8 @@ struct SwapArea: Sendable {
     var slots: UInt64
     /// Ascending.
     var extents: [Extent]
+    /// When the disk is one of compressed memory.
+    var zram: ZramDevice?
 
     /// Bytes from the start of the disk; nil for a slot that the area does not have.
     func position(of slot: UInt64) -> UInt64? {
@@ -79,10 +81,11 @@ extension DeadKernel {
             sector = try reader.value(fields.firstSector, of: device)
         }
         guard sector >> 43 == 0 else { throw MemoryFault(.damaged("partition at sector \(sector)"), at: device) }
+        let name = String(decoding: try reader.text(fields.diskName, of: disk), as: UTF8.self)
         var area = SwapArea(
-            address: address, disk: String(decoding: try reader.text(fields.diskName, of: disk), as: UTF8.self),
-            firstSector: sector,
-            slots: try reader.value(fields.pageLimit, of: address), extents: [])
+            address: address, disk: name, firstSector: sector, slots: try reader.value(fields.pageLimit, of: address),
+            extents: [],
+            zram: name.hasPrefix("zram") ? try zramDevice(name, of: disk) : nil)
         var found: [VirtualAddress] = []
         let fault = reader.forEach(
             inRedBlackTree: address + fields.extents.offset, link: fields.extentNode, layout: fields.rbTree,
@@ -104,30 +107,47 @@ extension DeadKernel {
         return area
     }
 
-    /// Where the contents of a page that was swapped out are: in a frame, for it is in memory still or again, or in its slot on a disk.
-    /// - Throws: `PageSupplyError` when they can be had from neither.
+    /// Where the contents of a page that was swapped out are: in a frame, for it is in memory still or again, or in its slot, which a disk or memory that is compressed has.
+    /// - Throws: `PageSupplyError` when they can be had from none.
     func place(of slot: SwapEntry) throws -> FrameNumber {
         let area = try swapArea(slot.type)
         if let frame = try cachedFrame(of: slot, in: area) { return frame }
         if try isZero(slot, in: area) { return try zeroPage() }
-        if try isInZswap(slot) { throw PageSupplyError("\(slot) is compressed in memory by zswap, which is not read") }
         guard let frame = FrameNumber(slot), area.position(of: slot.offset) != nil else {
             throw PageSupplyError("\(slot) lies beyond the area's end")
         }
+        // Whoever was bringing the page back has given its slot up already, and what was kept of it may be gone.
+        guard try hasUsers(slot, in: area) else { throw PageSupplyError("\(slot) was being freed") }
+        if try storedPage(of: slot, in: area) != nil { return frame }
         guard disks[area.disk] != nil else {
             missingDisks.insert(area.disk)
-            let how =
-                area.disk.hasPrefix("zram")
-                ? "\(area.disk), compressed memory that is not read" : "disk \(area.disk), which is not at hand"
-            throw PageSupplyError("\(slot) is on \(how)")
+            throw PageSupplyError("\(slot) is on disk \(area.disk), which is not at hand")
         }
         return frame
     }
 
-    /// Reads the contents of slots from their disks into `buffer`, which has 4096 bytes for each.
+    /// Reads the contents of slots into `buffer`, which has 4096 bytes for each: out of the kernel's memory, or from their disks.
     func read(_ slots: [SwapEntry], into buffer: UnsafeMutableRawBufferPointer) throws {
-        var next = 0
-        while next < slots.count {
+        var onDisk = 0..<0
+        for (index, slot) in slots.enumerated() {
+            guard let page = try storedPage(of: slot, in: swapArea(slot.type)) else {
+                onDisk = onDisk.isEmpty ? index..<index + 1 : onDisk.lowerBound..<index + 1
+                continue
+            }
+            try unsafe read(slots, onDisk, into: buffer)
+            onDisk = 0..<0
+            let contents = try contents(of: page)
+            // The part is the page of this slot, and the contents have its size.
+            unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[(index << 12)..<((index + 1) << 12)]).copyBytes(
+                from: contents)
+        }
+        try unsafe read(slots, onDisk, into: buffer)
+    }
+
+    /// Reads the slots of a range from their disks to their places in `buffer`, which has 4096 bytes for each of all.
+    private func read(_ slots: [SwapEntry], _ range: Range<Int>, into buffer: UnsafeMutableRawBufferPointer) throws {
+        var next = range.lowerBound
+        while next < range.upperBound {
             let first = slots[next]
             let area = try swapArea(first.type)
             guard let disk = disks[area.disk], let position = area.position(of: first.offset) else {
@@ -135,7 +155,7 @@ extension DeadKernel {
             }
             // Slots that lie together are read together.
             var count = 1
-            while next + count < slots.count, slots[next + count].type == first.type,
+            while next + count < range.upperBound, slots[next + count].type == first.type,
                 area.position(of: slots[next + count].offset) == position &+ UInt64(count) << 12
             {
                 count += 1
@@ -236,32 +256,20 @@ extension DeadKernel {
         return try tableEntry(of: slot, in: area) >> 59 & 1 == 1
     }
 
+    /// Whether anybody has the slot. Without a count of its users a slot in a table is free when its word is 0 (SWP_TB_NULL).
+    private func hasUsers(_ slot: SwapEntry, in area: SwapArea) throws -> Bool {
+        guard let fields = layout.swap, slot.offset < area.slots else { return false }
+        if let users = fields.users {
+            let map = try reader.pointer(users, of: area.address)
+            return try reader.memory.integer(at: map + Int(slot.offset), as: UInt8.self) & ~SwapLayout.hasCache != 0
+        }
+        return try fields.clusterTable == nil || tableEntry(of: slot, in: area) != 0
+    }
+
     private func zeroPage() throws -> FrameNumber {
         guard let page = manifest.symbols.addresses["empty_zero_page"] else {
             throw PageSupplyError("the zero page is not known")
         }
         return try reader.memory.translate(page).frame
-    }
-
-    /// Whether zswap (mm/zswap.c) holds the page instead of its slot.
-    private func isInZswap(_ slot: SwapEntry) throws -> Bool {
-        guard let fields = layout.swap, let trees = manifest.symbols.addresses["zswap_trees"] else { return false }
-        let tree = try reader.memory.pointer(at: trees + slot.type * 8)
-        guard !tree.isNull else { return false }
-        guard let root = fields.zswapTree else {
-            let array = tree + Int(slot.offset >> SwapLayout.spaceShift) * fields.xarraySize
-            return try reader.entry(at: slot.offset, inXArray: array, layout: layout.xarray) != nil
-        }
-        guard let link = fields.zswapNode, let offset = fields.zswapOffset else {
-            throw PageSupplyError("this kernel's zswap is not known")
-        }
-        var node = try reader.memory.pointer(at: tree + root.offset)
-        for _ in 0..<128 where !node.isNull {
-            let entry = reader.container(of: node, link)
-            let own = try reader.value(offset, of: entry)
-            if own == slot.offset { return true }
-            node = try reader.pointer(own > slot.offset ? fields.rbTree.left : fields.rbTree.right, of: node)
-        }
-        return false
     }
 }

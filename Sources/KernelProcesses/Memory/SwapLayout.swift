@@ -23,13 +23,16 @@ struct SwapLayout: Sendable {
     let slotsInCluster: UInt64
     let addressSpaceSize: Int
     let pagePrivate: Field
-    /// Where `struct zswap_entry` is looked up by slot; nil where the entries are in xarrays, since 6.9.
-    let zswapTree: Field?
-    let zswapNode, zswapOffset: Field?
     let xarraySize: Int
+    /// `gendisk.private_data`: what the disk's driver keeps of it.
+    let diskPrivate: Field?
+    /// A byte for each slot with the number of its users, until the tables of the clusters have it.
+    let users: Field?
 
     /// Slots for which there is one `address_space` (SWAP_ADDRESS_SPACE_SHIFT, mm/swap.h).
     static let spaceShift: UInt64 = 14
+    /// SWAP_HAS_CACHE of a byte of `swap_map` (include/linux/swap.h): the slot is in the swap cache, which is no user.
+    static let hasCache: UInt8 = 0x40
     /// SWP_USED of `flags`: the area is there.
     static let used: UInt64 = 1
     /// SWP_FS_OPS: it is read and written through the operations of its file system, not at places of a disk.
@@ -72,11 +75,9 @@ struct SwapLayout: Sendable {
         slotsInCluster = UInt64((try? types.structure("swap_table"))?.size ?? 0) / 8
         addressSpaceSize = mapping.size
         pagePrivate = own
-        zswapTree = (try? types.structure("zswap_tree"))?.optional("rbroot")
-        let zswap = try? types.structure("zswap_entry")
-        zswapNode = zswap?.optional("rbnode")
-        zswapOffset = zswap?.optional("offset")
         xarraySize = array.size
+        diskPrivate = disk.optional("private_data")
+        users = area.optional("swap_map")
         fileSystemFlag = types.enumerator("SWP_FS_OPS").flatMap { $0 > 0 ? UInt64($0) : nil }
     }
 }
