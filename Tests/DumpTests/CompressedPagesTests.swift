@@ -11,12 +11,13 @@ struct CompressedPagesTests {
     private static func slots(of name: String, in kernel: DeadKernel) throws -> [SwapEntry] {
         let read = try #require(kernel.groups().first { $0.group.name == name }, "the dump is of no guest with this case in it")
         var pages = read.pages
+        // The walk would end at a page that is on a disk.
+        kernel.disks["vda"] = UnreadableDisk()
         var slots: [SwapEntry] = []
         for object in read.group.addressSpaces.keys.map({ MemoryObject.addressSpace($0) })
             + read.group.sharedMemory.keys.map({ MemoryObject.sharedMemory($0) })
         {
-            // The walk ends at a page that is on a disk, which is not there.
-            try? pages.forEachBatch(of: object) { runs in
+            try pages.forEachBatch(of: object) { runs in
                 for run in runs {
                     slots += (0..<UInt64(run.count)).compactMap { FrameNumber(run.frame.rawValue + $0).swapSlot }
                 }
@@ -50,7 +51,8 @@ struct CompressedPagesTests {
             case .object(let object): if object.format == nil { plain += 1 } else { compressed += 1 }
             }
         }
-        #expect(compressed > 1000)
+        // Of the 3840 pages of the case 192 are one word and 192 cannot be compressed.
+        #expect(compressed > 3000)
         if group == "zram" { #expect(filled > 100 && plain > 100) }
     }
 
@@ -64,11 +66,11 @@ struct CompressedPagesTests {
             let layout = try kernel.zsmalloc()
             let handle = VirtualAddress(found.object.handle)
             let place = try kernel.reader.memory.integer(at: handle, as: UInt64.self)
-            let map = try #require(kernel.reader.variable("vmemmap_base"))
-            let page = VirtualAddress(map + place >> 24 * UInt64(kernel.layout.pages.size))
+            let map = try #require(try kernel.reader.variable("vmemmap_base"))
+            let page = VirtualAddress(map) + Int(place >> 24) * kernel.layout.pages.size
             let zspage = try kernel.reader.pointer(layout.zspage, of: page)
-            let device = try #require(kernel.swapArea(slot.type).zram)
-            let position = try #require(kernel.swapArea(slot.type).position(of: slot.offset))
+            let device = try #require(try kernel.swapArea(slot.type).zram)
+            let position = try #require(try kernel.swapArea(slot.type).position(of: slot.offset))
             let entry = device.table + Int(position >> 12) * device.layout.entrySize
             func change(_ address: VirtualAddress, _ change: (UInt64) -> UInt64) throws {
                 memory.write(change(try kernel.reader.memory.integer(at: address)), at: try kernel.physical(address))
@@ -87,4 +89,8 @@ struct CompressedPagesTests {
             _ = try kernel.contents(of: page)
         }
     }
+}
+
+private final class UnreadableDisk: DiskSource {
+    func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(DiskFault) { throw DiskFault("not there") }
 }
