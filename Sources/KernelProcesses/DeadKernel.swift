@@ -113,7 +113,7 @@ public final class DeadKernel {
             "__start_init_task",
             "__end_init_task", "__start_init_stack", "__end_init_stack", "init_stack", "panic_cpu", "prb",
             "empty_zero_page", "huge_zero_pfn", "fpu_fpregs_owner_ctx", "__per_cpu_offset", "_totalram_pages", "schedule",
-            "swap_info", "swapper_spaces", "zswap_trees", "nr_zswap_trees",
+            "swap_info", "swapper_spaces", "zswap_trees", "nr_zswap_trees", "zswap_enabled", "zswap_stored_pages",
             "zswap_stored_incompressible_pages", "preempt_schedule", "preempt_schedule_common", "preempt_schedule_irq",
             "preempt_schedule_notrace", "__cond_resched",
             "_cond_resched", "hardirq_stack_ptr", "pcpu_hot", "btf_modules", "cgroup_subsys", "blkcg_policy_throtl",

@@ -118,6 +118,10 @@ extension DeadKernel {
         }
         // Whoever was bringing the page back has given its slot up already, and what was kept of it may be gone.
         guard try hasUsers(slot, in: area) else { throw PageSupplyError("\(slot) was being freed") }
+        if try zswapPage(of: slot) != nil { return frame }
+        if try forgetsEarly(), try cachedPage(of: slot, in: area) != nil {
+            throw PageSupplyError("\(slot) was being brought in, and nobody can say whether from zswap")
+        }
         if try storedPage(of: slot, in: area) != nil { return frame }
         guard disks[area.disk] != nil else {
             missingDisks.insert(area.disk)

@@ -88,6 +88,18 @@ extension DeadKernel {
                 size: Int(length), format: isPlain ? nil : pool.format))
     }
 
+    /// Whether zswap takes pages, or has any, and lets go of one before it has brought it in, as zswap_load of Linux 6.12 does: in between the page is nowhere, and
+    /// its slot on the disk was never written. With trees (up to 6.9) it does not.
+    func forgetsEarly() throws(MemoryFault) -> Bool {
+        guard let fields = layout.zswap, fields.tree == nil else { return false }
+        for name in ["zswap_enabled", "zswap_stored_pages"] {
+            guard let address = manifest.symbols.addresses[name] else { continue }
+            // A `bool`, and an atomic that is a word or half of one.
+            if try reader.memory.unsigned(at: address, size: name == "zswap_enabled" ? 1 : 4) != 0 { return true }
+        }
+        return false
+    }
+
     private func zswapEntry(
         of slot: SwapEntry, in tree: VirtualAddress, _ fields: ZswapLayout
     ) throws -> VirtualAddress? {
