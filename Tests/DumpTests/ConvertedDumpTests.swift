@@ -110,9 +110,13 @@ struct ConvertedDumpTests {
         let directory = try Directory()
         let (_, manifest) = try salvage(kernel(in: converted(["-E", "-d", "31"], in: directory)), to: "volume", in: directory)
         #expect(!manifest.groups.isEmpty)
-        for group in manifest.groups {
+        // An ELF file has up to 256 of the pages that were left out where they lie between others (PFN_EXCLUDED, makedumpfile.h), which may be all stacks of a group.
+        let reasons = manifest.groups.map { $0.reasons.joined(separator: "; ") }
+        for (group, reason) in zip(manifest.groups, reasons) {
             #expect(group.verdict == .refused)
-            #expect(group.reasons.first?.contains("without the pages of processes") == true, "\(group.reasons)")
+            let words = ["without the pages of processes", "is not in the dump", "which is not at hand"]
+            #expect(words.contains { reason.contains($0) }, "\(reason)")
         }
+        #expect(reasons.contains { $0.contains("without the pages of processes") })
     }
 }
