@@ -6,8 +6,11 @@ struct CgroupImage: Sendable {
     static let rootSet: UInt32 = 1
 
     private var paths: [KernelString] = []
+    /// Where the cgroup namespace begins that CRIU is to make; nil: it makes none.
+    private let namespaceRoot: KernelString?
 
-    init(_ processes: [DeadProcess]) {
+    init(_ processes: [DeadProcess], namespaceRoot: KernelString? = nil) {
+        self.namespaceRoot = namespaceRoot
         for process in processes where !paths.contains(process.cgroupPath) && !process.cgroupPath.isEmpty {
             paths.append(process.cgroupPath)
         }
@@ -21,8 +24,8 @@ struct CgroupImage: Sendable {
 
     func message() -> ProtobufMessage {
         ProtobufMessage { entry in
-            entry.message(1, Self.set(Self.rootSet, path: "/"))
-            for (index, path) in paths.enumerated() { entry.message(1, Self.set(Self.rootSet + 1 + UInt32(index), path: path)) }
+            entry.message(1, set(Self.rootSet, path: "/"))
+            for (index, path) in paths.enumerated() { entry.message(1, set(Self.rootSet + 1 + UInt32(index), path: path)) }
             entry.message(2) { controller in
                 controller.string(1, "")
                 let components = paths.map { $0.bytes.split(separator: UInt8(ascii: "/")).map(Array.init) }
@@ -31,12 +34,15 @@ struct CgroupImage: Sendable {
         }
     }
 
-    private static func set(_ id: UInt32, path: KernelString) -> ProtobufMessage {
+    private func set(_ id: UInt32, path: KernelString) -> ProtobufMessage {
         ProtobufMessage { set in
             set.unsigned(1, id)
             set.message(2) { member in
                 member.string(1, "")
                 member.data(2, path.bytes)
+                if let namespaceRoot, path.bytes.starts(with: namespaceRoot.bytes) {
+                    member.unsigned(3, UInt32(clamping: namespaceRoot.bytes.count))
+                }
             }
         }
     }

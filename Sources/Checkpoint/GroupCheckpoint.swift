@@ -66,6 +66,7 @@ public enum GroupCheckpoint {
             },
             images: nil, rootPID: plan.tree.root?.pid ?? 0)
         record.hasPIDNamespace = plan.namespaces.pidNumber != nil
+        record.imagesGroup = plan.users.root?.gid
         record.disablesHugePages = plan.hugePages.areDisabled
         record.reservedPages = ReservedPages.needed(by: plan.group)
         record.cgroups = plan.cgroups.cgroups

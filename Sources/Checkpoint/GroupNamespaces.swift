@@ -33,9 +33,12 @@ struct GroupNamespaces: Sendable {
     private(set) var ipcNumber: UInt32?
     private(set) var obstacles: [Obstacle] = []
 
-    init(_ pids: PIDNamespace, root: DeadProcess?) {
-        pidNumber = pids.number
-        let group = pids.group
+    /// - Parameters:
+    ///   - group: with the numbers that it has in its own namespaces.
+    ///   - pidNumber: of its own pid namespace.
+    ///   - root: of its process tree.
+    init(_ group: ProtectedGroup, pidNumber: UInt32?, root: DeadProcess?) {
+        self.pidNumber = pidNumber
         let members = group.processes.filter { process in
             if case .zombie = process.state { return false }
             return !process.isKeeper(of: root)

@@ -5,6 +5,7 @@ import ProcessModel
 struct GroupPlan: Sendable {
     let group: ProtectedGroup
     let tree: ProcessTree
+    let users: GroupUsers
     let namespaces: GroupNamespaces
     let hugePages: HugePages
     let cgroups: GroupCgroups
@@ -16,10 +17,12 @@ struct GroupPlan: Sendable {
 
     init(_ original: ProtectedGroup) {
         let pids = PIDNamespace(original)
-        let tree = ProcessTree(pids.group.processes, isNamespace: pids.number != nil)
-        let namespaces = GroupNamespaces(pids, root: tree.root)
+        let users = GroupUsers(pids)
+        self.users = users
+        let tree = ProcessTree(users.group.processes, isNamespace: pids.number != nil)
+        let namespaces = GroupNamespaces(users.group, pidNumber: pids.number, root: tree.root)
         self.namespaces = namespaces
-        let (group, foreignSegments) = namespaces.withForeignSegmentsAnonymous(pids.group)
+        let (group, foreignSegments) = namespaces.withForeignSegmentsAnonymous(users.group)
         self.group = group
         let hugePages = HugePages(group, root: tree.root)
         self.hugePages = hugePages
@@ -40,7 +43,7 @@ struct GroupPlan: Sendable {
         let found =
             group.obstacles + tree.obstacles + namespaces.obstacles + foreignSegments + hugePages.obstacles
             + cgroups.obstacles + socketOptions.obstacles
-            + pids.obstacles
+            + pids.obstacles + users.obstacles
             + ProcessFiles.obstacles(of: group, isNamespace: pids.number != nil)
             + MountedFiles.obstacles(of: group, files: files, in: namespaces.mounts)
             + (namespaces.network.map(NetworkAssessment.obstacles) ?? [])

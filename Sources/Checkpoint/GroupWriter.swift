@@ -21,7 +21,9 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
     }
 
     mutating func write(pages supply: inout Supply) throws(CheckpointError) {
-        let cgroups = CgroupImage(plan.tree.ordered)
+        // The cgroup namespace has to belong to the group's own user namespace, so CRIU makes it within that; else the agent does.
+        let cgroups = CgroupImage(
+            plan.tree.ordered, namespaceRoot: plan.users.namespace == nil ? nil : plan.namespaces.cgroupRoot)
         let seccomp = SeccompImage(plan.tree.ordered)
         if !seccomp.filters.isEmpty { try write(.seccomp, "seccomp", [seccomp.message]) }
         for process in plan.processes {
@@ -92,7 +94,7 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
             let context = process.filesystemContext.flatMap({ self.plan.group.filesystemContexts[$0] }),
             let actions = process.signalActions.flatMap({ self.plan.group.signalActions[$0] })
         else { throw .model("process \(pid) names what its group does not have") }
-        let identifiers = KernelObjectIDs.message(of: process, in: self.plan.namespaces)
+        let identifiers = KernelObjectIDs.message(of: process, in: self.plan.namespaces, self.plan.users)
         for (thread, restarted) in zip(process.threads, plan.threads) {
             let core = CoreImage(registers: restarted.registers, thread: thread, seccomp: seccomp.mode(of: thread))
             let message =
@@ -235,8 +237,11 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         _ = try finish(writer, supply: &supply)
     }
 
-    /// `utsns-N`, `netns-N` with `netdev-N`, and `ipcns-*-N`, N being what the tasks' `task_kobj_ids_entry` says.
+    /// `userns-N`, `utsns-N`, `netns-N` with `netdev-N`, and `ipcns-*-N`, N being what the tasks' `task_kobj_ids_entry` says.
     private mutating func writeNamespaces() throws(CheckpointError) {
+        if let users = plan.users.namespace {
+            try write(.userNamespace, "userns-\(KernelObjectIDs.ownUsers)", [GroupUsers.message(users)])
+        }
         if let uts = plan.namespaces.uts {
             try write(.utsNamespace, "utsns-\(KernelObjectIDs.ownUTS)", [NamespaceImage.uts(uts)])
         }

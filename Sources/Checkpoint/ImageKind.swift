@@ -31,6 +31,7 @@ package enum ImageKind: UInt32, Sendable, CaseIterable {
     case ipcMessages = 0x5545_3737
     case ipcSemaphores = 0x5957_3019
     case mounts = 0x5556_3928
+    case userNamespace = 0x5547_4906
 
     /// IMG_COMMON_MAGIC, before the kind's own number in all files but the inventory.
     static let commonMagic: UInt32 = 0x5456_4319

@@ -11,17 +11,19 @@ enum KernelObjectIDs {
     static let ownNetwork: UInt32 = 12
     static let ownIPC: UInt32 = 13
     static let ownUTS: UInt32 = 14
+    static let ownUsers: UInt32 = 10
     /// Of the group's root for 0, of those within it for the others.
     static func ownMounts(_ index: Int) -> UInt32 { 15 + UInt32(clamping: index) }
     /// Above what a reader numbers.
     private static let outside: UInt32 = 0x7fff_0000
 
-    static func message(of process: DeadProcess, in own: GroupNamespaces) -> ProtobufMessage {
+    static func message(of process: DeadProcess, in own: GroupNamespaces, _ users: GroupUsers) -> ProtobufMessage {
         var namespaces = namespaces
         if own.pidNumber != nil { namespaces[0] = ownPID }
         if own.network != nil { namespaces[1] = ownNetwork }
         if own.ipc != nil { namespaces[2] = ownIPC }
         if own.uts != nil { namespaces[3] = ownUTS }
+        if users.namespace != nil { namespaces[5] = ownUsers }
         if let mounts = own.mounts { namespaces[4] = mounts.id(of: process) }
         return message(
             namespaces,

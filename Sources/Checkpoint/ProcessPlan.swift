@@ -66,13 +66,8 @@ struct ProcessPlan: Sendable {
         }
         let own = process.namespaces
         let host = group.initNamespaces
-        let spaces: [(String, UInt32, UInt32)] = [
-            ("pid", own.pid, namespaces.pidNumber ?? host.pid),
-            ("user", own.user, host.user),
-        ]
-        for (name, ownID, hostID) in spaces where ownID != hostID && ownID != 0 && hostID != 0 {
-            refuse("it is in a \(name) namespace of its own")
-        }
+        let expected = namespaces.pidNumber ?? host.pid
+        if own.pid != expected, own.pid != 0, expected != 0 { refuse("it is in a pid namespace of its own") }
         for timer in process.posixTimers where timer.clock == PosixTimer.threadClock || timer.clock < 0 {
             degrade(
                 "timer \(timer.id) counts the processor time of one thread or of another process: it fires early, and may count another's from then on"

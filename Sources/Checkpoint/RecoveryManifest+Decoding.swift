@@ -101,6 +101,7 @@ extension RecoveryManifest.Group {
             return process
         }
         sockets = try node.optionalList("sockets") { (node) throws(ManifestError) in try RecoveryManifest.Socket(node) }
+        imagesGroup = try node.optionalUnsigned("images_group").map { UInt32(clamping: $0) }
         hasNetworkNamespace = try node.optionalFlag("network_namespace") ?? false
         connections = try node.list("connections") { (node) throws(ManifestError) in
             RecoveryManifest.Connection(

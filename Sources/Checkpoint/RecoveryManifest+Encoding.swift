@@ -43,6 +43,7 @@ extension RecoveryManifest.Group {
             "pseudo_terminals": .array(pseudoTerminals.map { JSONValue($0) }),
             "processes": .array(processes.map(\.json)), "bytes": JSONValue(bytes), "pages": JSONValue(pages),
             "sockets": .array(sockets.map(\.json)),
+            "images_group": imagesGroup.map { JSONValue($0) } ?? .null,
             "network_namespace": .bool(hasNetworkNamespace),
             "connections": .array(
                 connections.map { ["source": JSONValue($0.source), "destination": JSONValue($0.destination)] }),

@@ -95,6 +95,8 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var pages: UInt64
         /// Those that the agent has to set options of.
         public var sockets: [Socket] = []
+        /// The guest's group that is group 0 in its own user namespace, whose root restores it and so has to read its images; nil: it has none.
+        public var imagesGroup: UInt32?
         /// It is in a network namespace of its own. Its images lock the connections in it, and the agent unlocks them.
         public var hasNetworkNamespace = false
         /// TCP connections that go on, which nobody may hear of before they are there again.

@@ -15,6 +15,7 @@ public struct KernelLayout: Sendable {
     let namespaces: NamespaceLayout
     let ipc: IPCLayout?
     let network: NetworkNamespaceLayout?
+    let users: UserNamespaceLayout?
     let mounts: MountLayout?
     let registers: RegisterLayout
     /// nil for a kernel in which it is not known how far a read or write has come.
@@ -49,6 +50,7 @@ public struct KernelLayout: Sendable {
         namespaces = try NamespaceLayout(types)
         ipc = IPCLayout(types)
         network = NetworkNamespaceLayout(types)
+        users = UserNamespaceLayout(types)
         mounts = MountLayout(types)
         registers = try RegisterLayout(types)
         transfers = TransferLayout(types)

@@ -32,6 +32,9 @@ public struct ProtectedGroup: Sendable {
     public var timeNamespaces: [UInt32: TimeNamespace]
     public var networkNamespaces: [UInt32: NetworkNamespace]
     public var mountNamespaces: [UInt32: MountNamespace]
+    public var userNamespaces: [UInt32: UserNamespace]
+    /// The user namespace that each of its other namespaces belongs to, by inode numbers.
+    public var namespaceOwners: [UInt32: UInt32]
     /// Its own cgroup and those below it, each after the one it lies in.
     public var cgroups: [ControlGroup]
     /// The cgroups that are the roots of cgroup namespaces.
@@ -62,6 +65,8 @@ public struct ProtectedGroup: Sendable {
         self.timeNamespaces = [:]
         self.networkNamespaces = [:]
         self.mountNamespaces = [:]
+        self.userNamespaces = [:]
+        self.namespaceOwners = [:]
         self.cgroups = []
         self.cgroupNamespaces = [:]
         self.namespacePIDs = [:]

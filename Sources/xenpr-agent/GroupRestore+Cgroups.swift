@@ -29,6 +29,34 @@ extension GroupRestore {
         }
     }
 
+    /// A cgroup namespace has to belong to the group's own user namespace, if it has one, within which only CRIU can make it.
+    var letsCRIUMakeCgroupNamespace: Bool { group.hasUserNamespace && group.cgroupRoot != nil }
+
+    /// The agent has made the cgroups, and what CRIU makes begins in that of CRIU. "none" lets CRIU move processes, with their namespace, to cgroups that exist.
+    var cgroupOptions: [String] {
+        letsCRIUMakeCgroupNamespace ? ["--manage-cgroups=none", "--cgroup-yard", yard] : ["--manage-cgroups=ignore"]
+    }
+
+    private var yard: String { "/run/xenpr/cgroups/\(group.name)" }
+
+    /// Shows CRIU the hierarchy where it looks for it. Its own mount of it would take the guest's options from all others (apply_cgroup_root_flags,
+    /// kernel/cgroup/cgroup.c).
+    func showCgroups() throws(AgentError) {
+        guard letsCRIUMakeCgroupNamespace else { return }
+        let place = yard + "/unified"
+        try makeDirectories(place, mode: 0o700)
+        guard System.mount(try ControlGroup.mountPoint(), place, "none", UInt(MS_BIND)) == 0 else {
+            throw systemError("cannot show CRIU the cgroups at \(place)")
+        }
+    }
+
+    func hideCgroups() {
+        guard letsCRIUMakeCgroupNamespace else { return }
+        System.unmount(yard + "/unified")
+        System.rmdir(yard + "/unified")
+        System.rmdir(yard)
+    }
+
     /// Where CRIU runs: what it makes begins there. A cgroup namespace gets its root from where CRIU makes it, so with one there is no choice.
     private var startingPlace: String {
         group.cgroupRoot ?? group.processes.first { $0.pid == group.rootPID }?.cgroup ?? ""

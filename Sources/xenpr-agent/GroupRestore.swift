@@ -9,7 +9,7 @@ struct GroupRestore {
     /// How long CRIU may take before it and what it has made are killed.
     var timeoutSeconds: Double = 120
     /// Why the group's TCP connections are cut.
-    private(set) var connectionProblem: String?
+    var connectionProblem: String?
     /// What its cgroups lack.
     var cgroupProblems: [String] = []
 
@@ -33,21 +33,23 @@ struct GroupRestore {
         try makeCgroups(in: cgroup)
         try mountRoot()
         try reservePages()
+        try lendImages()
+        try showCgroups()
         lockConnections()
         if group.disablesHugePages { try haveKernelExamined() }
         let program = ChildProgram(
             arguments: [
                 "criu", "restore", "--images-dir", directory + "/images", "--restore-detached",
-                // The agent has made the cgroups, and CRIU's children inherit that of CRIU.
-                "--manage-cgroups=ignore", "--file-locks",
+                "--file-locks",
                 connectionProblem == nil && !group.connections.isEmpty ? "--tcp-established" : "--tcp-close",
                 "--log-file", log, "-v3",
-            ] + mountOptions, output: directory + "/restore.out", cgroup: startDirectory(in: cgroup),
+            ] + mountOptions + cgroupOptions, output: directory + "/restore.out", cgroup: startDirectory(in: cgroup),
             disablesHugePages: group.disablesHugePages,
             // The C library registers a restartable sequence for CRIU itself, which each restored process inherits until CRIU takes
             // it back. Before 5.13 the kernel does not tell CRIU its size, and CRIU 3.17.1 takes 20 from glibc 2.36 where the kernel
             // takes 32 only: then the kernel writes into memory that is gone, and kills the process. So CRIU runs without one.
-            environment: [("GLIBC_TUNABLES", "glibc.pthread.rseq=0")], hasCgroupNamespace: group.cgroupRoot != nil)
+            environment: [("GLIBC_TUNABLES", "glibc.pthread.rseq=0")],
+            hasCgroupNamespace: group.cgroupRoot != nil && !letsCRIUMakeCgroupNamespace)
         return try program.start(timeoutSeconds: timeoutSeconds)
     }
 
@@ -64,23 +66,13 @@ struct GroupRestore {
         return ["--root", root] + group.mounts.flatMap { ["--external", "mnt[\($0.key)]:\($0.path)"] }
     }
 
-    /// Without a lock the kernel would cut some of the connections itself, and in the middle of what CRIU does.
-    private mutating func lockConnections() {
-        guard !group.connections.isEmpty, !group.hasNetworkNamespace else { return }
-        do throws(AgentError) {
-            try connectionLock.lock(group.connections)
-        } catch {
-            try? connectionLock.unlock()
-            connectionProblem = "\(group.connections.count) ends of TCP connections are cut: \(error)"
-        }
-    }
-
-    private var connectionLock: ConnectionLock { ConnectionLock(group.name) }
-
     /// Takes the result of CRIU's end. Fails with the reason, and then leaves no process of the group behind.
     func finish(_ running: RunningProgram) throws(AgentError) {
         let cgroup = try ControlGroup(group.name)
-        defer { if !group.connections.isEmpty, !group.hasNetworkNamespace { try? connectionLock.unlock() } }
+        defer {
+            unlockConnections()
+            hideCgroups()
+        }
         do throws(AgentError) {
             let status = try running.finish()
             guard status == 0 else { throw AgentError(description: reason(status: status)) }
@@ -94,21 +86,6 @@ struct GroupRestore {
             cgroup.removeIfEmpty()
             throw error
         }
-    }
-
-    /// Lets packets pass in the group's own network namespace. Returns why not.
-    func completeConnections() -> [String] {
-        guard group.hasNetworkNamespace, !group.connections.isEmpty else { return [] }
-        let problem = "its TCP connections cannot go on"
-        guard let cgroup = try? ControlGroup(group.name), let root = GuestThreads(group, in: cgroup)[group.rootPID],
-            let namespace = Descriptor(taking: System.open("/proc/\(root)/ns/net", O_RDONLY))
-        else { return ["\(problem): its network namespace is not there"] }
-        let error = inChild {
-            guard xpr_enter_namespace(namespace.number) == 0 else { return errno }
-            do throws(AgentError) { try ConnectionLock.ofImages.unlock() } catch { return errno == 0 ? EIO : errno }
-            return 0
-        }
-        return error == 0 ? [] : ["\(problem): \(errorText(error))"]
     }
 
     /// Sets what CRIU does not (see `ThreadAttributes`). Returns what could not be set.
@@ -159,7 +136,7 @@ struct GroupRestore {
 
     /// Does something in a process of its own, which may go into namespaces that nobody comes back from.
     /// - Returns: the error number that `body` returned, 0 for none.
-    private func inChild(_ body: () -> Int32) -> Int32 {
+    func inChild(_ body: () -> Int32) -> Int32 {
         let child = xpr_fork()
         if child == 0 { _exit(body()) }
         guard child > 0 else { return errno }

@@ -42,6 +42,9 @@ struct RecoveryManifest {
         let pseudoTerminals: [Int]
         let processes: [Process]
         let sockets: [Socket]
+        /// The guest's group that is group 0 in its own user namespace; nil: it has none.
+        let imagesGroup: UInt32?
+        var hasUserNamespace: Bool { imagesGroup != nil }
         /// In which its images lock its connections.
         let hasNetworkNamespace: Bool
         let connections: [Connection]
@@ -225,6 +228,7 @@ extension RecoveryManifest.Group {
             $0.integerValue.flatMap { Int(exactly: $0) }
         }
         sockets = (json["sockets"]?.arrayValue ?? []).compactMap(RecoveryManifest.Socket.init)
+        imagesGroup = json["images_group"]?.integerValue.flatMap { UInt32(exactly: $0) }
         hasNetworkNamespace = json["network_namespace"]?.boolValue ?? false
         connections = (json["connections"]?.arrayValue ?? []).compactMap { value in
             guard let source = value["source"]?.integerValue.flatMap({ UInt16(exactly: $0) }),

@@ -12,6 +12,7 @@ extension GroupBuilder {
             let fields = kernel.layout.namespaces
             if isOwn(numbers.uts, group.initNamespaces.uts), group.utsNamespaces[numbers.uts] == nil {
                 let namespace = try reader.pointer(fields.uts.pointer, of: proxy)
+                try noteOwner(of: namespace, number: numbers.uts, type: "uts_namespace")
                 group.utsNamespaces[numbers.uts] = UTSNamespace(
                     nodeName: KernelString(bytes: try reader.text(fields.nodeName, of: namespace)),
                     domainName: KernelString(bytes: try reader.text(fields.domainName, of: namespace)))
@@ -20,6 +21,7 @@ extension GroupBuilder {
                 group.timeNamespaces[numbers.time] == nil
             {
                 let namespace = try reader.pointer(time.pointer, of: proxy)
+                try noteOwner(of: namespace, number: numbers.time, type: "time_namespace")
                 group.timeNamespaces[numbers.time] = TimeNamespace(
                     monotonicOffset: try offset(fields.monotonicSeconds, fields.monotonicNanoseconds, of: namespace),
                     boottimeOffset: try offset(fields.boottimeSeconds, fields.boottimeNanoseconds, of: namespace))
@@ -28,18 +30,21 @@ extension GroupBuilder {
                 group.ipcNamespaces[numbers.ipc] == nil
             {
                 let namespace = try reader.pointer(fields.ipc.pointer, of: proxy)
+                try noteOwner(of: namespace, number: numbers.ipc, type: "ipc_namespace")
                 group.ipcNamespaces[numbers.ipc] = try ipcNamespace(at: namespace, layout)
             }
             if let layout = kernel.layout.network, isOwn(numbers.network, group.initNamespaces.network),
                 group.networkNamespaces[numbers.network] == nil
             {
                 let namespace = try reader.pointer(fields.network.pointer, of: proxy)
+                try noteOwner(of: namespace, number: numbers.network, type: "net")
                 group.networkNamespaces[numbers.network] = try networkNamespace(at: namespace, layout)
             }
             if let layout = kernel.layout.mounts, isOwn(numbers.cgroup, group.initNamespaces.cgroup),
                 group.cgroupNamespaces[numbers.cgroup] == nil
             {
                 let namespace = try reader.pointer(fields.cgroup.pointer, of: proxy)
+                try noteOwner(of: namespace, number: numbers.cgroup, type: "cgroup_namespace")
                 let root = try reader.pointer(layout.cgroupRoot, of: namespace)
                 group.cgroupNamespaces[numbers.cgroup] = KernelString(bytes: try kernel.cgroupPath(ofSet: root))
             }
@@ -47,8 +52,20 @@ extension GroupBuilder {
                 group.mountNamespaces[numbers.mount] == nil
             {
                 let namespace = try reader.pointer(fields.mount.pointer, of: proxy)
+                try noteOwner(of: namespace, number: numbers.mount, type: "mnt_namespace")
                 group.mountNamespaces[numbers.mount] = try mountNamespace(
                     at: namespace, seenFrom: reader.pointer(kernel.layout.task.fs, of: task), layout)
+            }
+            if isOwn(numbers.pid, group.initNamespaces.pid) {
+                let pid = try reader.pointer(kernel.layout.task.threadPID, of: task)
+                try noteOwner(of: kernel.pidNamespace(ofStructPID: pid), number: numbers.pid, type: "pid_namespace")
+            }
+            if let layout = kernel.layout.users, isOwn(numbers.user, group.initNamespaces.user),
+                group.userNamespaces[numbers.user] == nil
+            {
+                let credentials = try reader.pointer(kernel.layout.task.credentials, of: task)
+                let namespace = try reader.pointer(kernel.layout.credentials.userNamespace, of: credentials)
+                group.userNamespaces[numbers.user] = try userNamespace(at: namespace, layout)
             }
         } catch {
             kernel.gaps.append(Gap(object: kernel.describe(task), field: "task_struct.nsproxy", fault: error))

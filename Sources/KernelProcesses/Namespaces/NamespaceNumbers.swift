@@ -60,11 +60,16 @@ extension DeadKernel {
         result.user = try reader.uint32(
             fields.userNumber, of: reader.pointer(layout.credentials.userNamespace, of: cred))
         let pid = try reader.pointer(layout.task.threadPID, of: task)
+        result.pid = try reader.uint32(fields.pidNumber, of: pidNamespace(ofStructPID: pid))
+        return result
+    }
+
+    /// The innermost namespace that a `struct pid` has a number in.
+    func pidNamespace(ofStructPID pid: VirtualAddress) throws(MemoryFault) -> VirtualAddress {
         let level = Int(try reader.uint32(layout.signal.pidLevel, of: pid))
         // MAX_PID_NS_LEVEL is 32.
         guard level <= 32 else { throw MemoryFault(.damaged("pid namespace of level \(level)"), at: pid) }
         let number = pid + layout.signal.pidNumbers.offset + level * layout.signal.pidNumberSize
-        result.pid = try reader.uint32(fields.pidNumber, of: reader.pointer(layout.signal.pidNamespace, of: number))
-        return result
+        return try reader.pointer(layout.signal.pidNamespace, of: number)
     }
 }

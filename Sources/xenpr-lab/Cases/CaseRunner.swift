@@ -28,7 +28,7 @@ struct CaseRunner: Sendable {
         try await HostShell().copyIn(definition.directory, to: copy, timeout: .seconds(120))
         guard definition.has("build") else { return }
         let result = try await Tool.run(
-            "\(copy)/build", [], environment: ["CASE": copy], directory: copy,
+            "\(copy)/build", [], environment: ["CASE": copy, "SOURCE": definition.directory], directory: copy,
             timeout: max(definition.timeout, .seconds(300)))
         guard result.succeeded else {
             throw LabFailure("build exited with \(result.status): \(result.lastLine ?? "it printed nothing")")

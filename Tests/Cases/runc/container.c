@@ -24,6 +24,9 @@ static long errors;
 static char first_error[64];
 
 static void wrong(const char *what) {
+    int fd = open("/data/errors", O_WRONLY | O_CREAT | O_APPEND, 0644);
+    dprintf(fd, "%s\n", what);
+    close(fd);
     if (errors++ == 0) snprintf(first_error, sizeof first_error, "%s", what);
 }
 
@@ -36,18 +39,28 @@ static void need(int succeeded, const char *what) {
     exit(1);
 }
 
-// All but the ids, the device, and what says how mounts propagate.
+// All but the ids, the device, and what says how mounts propagate. How large devtmpfs is the guest decides at each boot.
 static int mounts(char lines[LINES][WIDTH]) {
     FILE *file = fopen("/proc/self/mountinfo", "r");
     int count = 0;
     char line[2048], root[WIDTH], point[WIDTH], options[WIDTH];
     while (file && count < LINES && fgets(line, sizeof line, file)) {
         char *tail = strstr(line, " - ");
+        char *devices = strstr(line, " - devtmpfs ");
+        if (devices) devices[strlen(" - devtmpfs ")] = 0;
         if (!tail || sscanf(line, "%*s %*s %*s %511s %511s %511s", root, point, options) != 3) continue;
         if (snprintf(lines[count], WIDTH, "%s %s %s%s", point, root, options, tail) < WIDTH) count++;
     }
     if (file) fclose(file);
     return count;
+}
+
+// Why a file cannot be written to.
+static int refusal(const char *path) {
+    int fd = open(path, O_WRONLY);
+    if (fd < 0) return errno;
+    close(fd);
+    return 0;
 }
 
 static int has_line(const char *line, char lines[LINES][WIDTH], int count) {
@@ -63,7 +76,9 @@ static void text(const char *path, char *bytes, size_t size) {
     close(fd);
 }
 
-static char before[LINES][WIDTH], after[LINES][WIDTH], nonce[64], capabilities[512], cgroup[256];
+static char before[LINES][WIDTH], after[LINES][WIDTH], nonce[64], identity[1024], cgroup[256], maps[2][512];
+static struct stat files[4];
+static int os_release, trigger;
 static int before_count, in_root, below, copied, removed, in_memory, listener;
 // Both ends of a TCP connection, with bytes under way in each direction.
 static int client, server;
@@ -71,19 +86,38 @@ static pid_t child;
 
 static uint64_t word(uint64_t index) { return (index + 1) * 0x9e3779b97f4a7c15u; }
 
-// The lines of /proc/self/status that say what it may do.
-static void read_capabilities(char *to, size_t size) {
+// The lines of /proc/self/status from one field to another.
+static const char *lines(char *status, const char *from, const char *to, int *length) {
+    char *start = strstr(status, from), *end = start ? strstr(start, to) : NULL;
+    *length = start && end ? (int)(end - start) : 0;
+    return start ? start : "";
+}
+
+// Who it is and what it may do, as its own user namespace says it.
+static void read_identity(char *to, size_t size) {
     char status[4096];
     text("/proc/self/status", status, sizeof status);
-    char *start = strstr(status, "CapInh:"), *end = start ? strstr(start, "NoNewPrivs:") : NULL;
-    snprintf(to, size, "%.*s", start && end ? (int)(end - start) : 0, start ? start : "");
+    int ids, groups, capabilities;
+    const char *first = lines(status, "Uid:", "FDSize:", &ids), *second = lines(status, "Groups:", "NStgid:", &groups);
+    const char *third = lines(status, "CapInh:", "NoNewPrivs:", &capabilities);
+    snprintf(to, size, "%.*s%.*s%.*s", ids, first, groups, second, capabilities, third);
+}
+
+// Whom its files belong to.
+static void owners(struct stat now[4]) {
+    int open_files[4] = {in_root, copied, removed, in_memory};
+    for (int i = 0; i < 4; i++) if (fstat(open_files[i], &now[i]) != 0) wrong("a file");
 }
 
 static void prepare(void) {
     need(unlink("/hidden") == 0, "/hidden");
     before_count = mounts(before);
+    need((os_release = refusal("/etc/os-release")) != 0, "/etc/os-release");
+    need((trigger = refusal("/proc/sysrq-trigger")) != 0, "/proc/sysrq-trigger");
     snprintf(nonce, sizeof nonce, "%s", getenv("NONCE") ? getenv("NONCE") : "");
-    read_capabilities(capabilities, sizeof capabilities);
+    read_identity(identity, sizeof identity);
+    text("/proc/self/uid_map", maps[0], sizeof maps[0]);
+    text("/proc/self/gid_map", maps[1], sizeof maps[1]);
     text("/proc/self/cgroup", cgroup, sizeof cgroup);
     in_root = open("/note", O_RDWR | O_CREAT | O_EXCL, 0600);
     need(dprintf(in_root, "%s", nonce) > 0, "/note");
@@ -98,6 +132,8 @@ static void prepare(void) {
         uint64_t value = word(i);
         need(write(in_memory, &value, 8) == 8, "/tmp/words");
     }
+    need(fchown(in_memory, 7, 8) == 0, "chown");
+    owners(files);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(22), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     listener = socket(AF_INET, SOCK_STREAM, 0);
     need(bind(listener, (struct sockaddr *)&address, sizeof address) == 0 && listen(listener, 1) == 0, "port 22");
@@ -138,7 +174,7 @@ static void verify(void) {
     int count = mounts(after);
     if (count != before_count || count == 0) wrong("another number of mounts");
     for (int i = 0; i < before_count; i++) if (!has_line(before[i], after, count)) wrong(before[i]);
-    char now[512], note[64] = "";
+    char now[1024], note[64] = "";
     if (pread(in_root, note, sizeof note - 1, 0) < 0 || strcmp(note, nonce) != 0) wrong("the file in its root");
     char expected[80];
     snprintf(expected, sizeof expected, "below\n%s", nonce);
@@ -158,8 +194,16 @@ static void verify(void) {
     struct stat byName, byDescriptor;
     if (stat("/tmp/words", &byName) != 0 || fstat(in_memory, &byDescriptor) != 0 || byName.st_ino != byDescriptor.st_ino)
         wrong("the name of the file on its tmpfs");
-    read_capabilities(now, sizeof now);
-    if (strcmp(now, capabilities) != 0) wrong("capabilities");
+    read_identity(now, sizeof now);
+    if (strcmp(now, identity) != 0) wrong("its users, groups and capabilities");
+    text("/proc/self/uid_map", now, sizeof now);
+    if (strcmp(now, maps[0]) != 0) wrong("users of its user namespace");
+    text("/proc/self/gid_map", now, sizeof now);
+    if (strcmp(now, maps[1]) != 0) wrong("groups of its user namespace");
+    struct stat whose[4];
+    owners(whose);
+    for (int i = 0; i < 4; i++)
+        if (whose[i].st_uid != files[i].st_uid || whose[i].st_gid != files[i].st_gid || whose[i].st_mode != files[i].st_mode) wrong("whom its files belong to");
     text("/proc/self/cgroup", now, sizeof now);
     if (strcmp(now, cgroup) != 0 || strcmp(now, "0::/\n") != 0) wrong("cgroup namespace");
     char processes[256];
@@ -170,12 +214,12 @@ static void verify(void) {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur != 256 || limit.rlim_max != 512) wrong("resource limits");
     if (access("/etc/passwd", F_OK) == 0 || access("/var", F_OK) == 0) wrong("the guest's root can be seen");
-    if (open("/etc/os-release", O_WRONLY) >= 0 || errno != EROFS) wrong("the guest's file can be written to");
+    if (refusal("/etc/os-release") != os_release) wrong("the guest's file can be written to");
     if (open("/screen", O_RDONLY) >= 0 || errno != EPERM) wrong("a device that was not for it can be opened");
     int zero = open("/dev/zero", O_RDONLY);
     if (zero < 0 || read(zero, now, 1) != 1) wrong("/dev/zero cannot be read");
     close(zero);
-    if (open("/proc/sysrq-trigger", O_WRONLY) >= 0 || errno != EROFS) wrong("a path that was read-only can be written to");
+    if (refusal("/proc/sysrq-trigger") != trigger) wrong("a path that was read-only can be written to");
     check_connection();
     check_network();
     int status;

@@ -1,0 +1,36 @@
+import CLinux
+import Glibc
+
+extension GroupRestore {
+    /// Without a lock the kernel would cut some of the connections itself, and in the middle of what CRIU does.
+    mutating func lockConnections() {
+        guard !group.connections.isEmpty, !group.hasNetworkNamespace else { return }
+        do throws(AgentError) {
+            try connectionLock.lock(group.connections)
+        } catch {
+            try? connectionLock.unlock()
+            connectionProblem = "\(group.connections.count) ends of TCP connections are cut: \(error)"
+        }
+    }
+
+    func unlockConnections() {
+        if !group.connections.isEmpty, !group.hasNetworkNamespace { try? connectionLock.unlock() }
+    }
+
+    private var connectionLock: ConnectionLock { ConnectionLock(group.name) }
+
+    /// Lets packets pass in the group's own network namespace. Returns why not.
+    func completeConnections() -> [String] {
+        guard group.hasNetworkNamespace, !group.connections.isEmpty else { return [] }
+        let problem = "its TCP connections cannot go on"
+        guard let cgroup = try? ControlGroup(group.name), let root = GuestThreads(group, in: cgroup)[group.rootPID],
+            let namespace = Descriptor(taking: System.open("/proc/\(root)/ns/net", O_RDONLY))
+        else { return ["\(problem): its network namespace is not there"] }
+        let error = inChild {
+            guard xpr_enter_namespace(namespace.number) == 0 else { return errno }
+            do throws(AgentError) { try ConnectionLock.ofImages.unlock() } catch { return errno == 0 ? EIO : errno }
+            return 0
+        }
+        return error == 0 ? [] : ["\(problem): \(errorText(error))"]
+    }
+}
