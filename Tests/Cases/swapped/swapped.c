@@ -1,5 +1,5 @@
-// Has memory of several kinds swapped out (MADV_PAGEOUT) again and again, forks in between, and verifies all of it in parent and child when the file "go"
-// is there. The files "parent" and "child" get a line with the number of damaged words for each area.
+// Has memory of several kinds swapped out (MADV_PAGEOUT), forks, has it swapped out again and again from when the file "begin" is there, and verifies all of it in
+// parent and child when the file "go" is there. The files "parent" and "child" get a line with the number of damaged words for each area.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>
@@ -16,7 +16,7 @@
 
 enum { own, inherited, zeros, file, shared, memfd, areas };
 static const char *const names[areas] = {"own", "inherited", "zeros", "file", "shared", "memfd"};
-static const size_t sizes[areas] = {6 * MIB, 4 * MIB, 2 * MIB, 2 * MIB, 4 * MIB, 4 * MIB};
+static const size_t sizes[areas] = {3 * MIB, 2 * MIB, MIB, MIB, 2 * MIB, 2 * MIB};
 static uint64_t *starts[areas];
 
 static uint64_t value(uint64_t area, uint64_t index) { return (area + 1) * 0x9e3779b97f4a7c15 ^ index * 0xc2b2ae3d27d4eb4f; }
@@ -37,8 +37,9 @@ static void *map(size_t bytes, int flags, int descriptor) {
     return start;
 }
 
-// Until the file "go" is there. Without swap, as after the recovery, the kernel leaves the pages where they are.
+// From the file "begin" to the file "go". Without swap, as after the recovery, the kernel leaves the pages where they are.
 static void push_out_until_go(void) {
+    while (access("begin", F_OK) != 0) nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     while (access("go", F_OK) != 0) {
         for (int area = 0; area < areas; area++) madvise(starts[area], sizes[area], MADV_PAGEOUT);
         nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);

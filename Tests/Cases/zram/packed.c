@@ -22,7 +22,7 @@
 // compressed, all of it, and pages of shared memory.
 enum { text, sparse, word, half, noise, shared, areas };
 static const char *const names[areas] = {"text", "sparse", "word", "half", "noise", "shared"};
-static const size_t pages[areas] = {384, 256, 64, 256, 64, 256};
+static const size_t pages[areas] = {128, 96, 32, 96, 32, 96};
 static unsigned char *starts[TURNS][areas];
 
 static uint64_t mix(uint64_t x) {
@@ -86,7 +86,7 @@ static void out(int turn) {
         for (size_t i = 0; i < pages[area]; i++) fill(starts[turn][area] + i * PAGE, turn, area, i);
     }
     // A page that is on its way, or was locked by somebody, stays: it goes with a later call.
-    for (int again = 0; again < 20; again++) {
+    for (int again = 0; again < 10; again++) {
         for (int area = 0; area < areas; area++) madvise(starts[turn][area], pages[area] * PAGE, MADV_PAGEOUT);
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     }
