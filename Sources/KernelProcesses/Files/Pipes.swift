@@ -40,16 +40,10 @@ struct PipeLayout: Sendable {
 }
 
 extension FileReader {
-    /// The most slots believed: `fs.pipe-max-size` is 1 MiB for users and root may ask for up to 2 GiB; 64 MiB is believed.
-    private static let slotLimit: UInt64 = 1 << 14
-    private static let byteLimit = 64 << 20
-    /// PIPE_BUF_FLAG_PACKET.
-    private static let packetFlag: UInt64 = 0x08
-
     /// The pipe behind `inode`, its bytes read when it is first met.
     mutating func pipe(ofInode inode: VirtualAddress, info: VirtualAddress) throws(MemoryFault) -> PipeID {
         if let known = pipeIDs[info] { return known }
-        var pipe = try readPipe(at: info)
+        var pipe = try kernel.pipe(at: info, layout.pipe, frames: frames)
         pipe.inode = try kernel.value(layout.inode.number, of: inode)
         let id = PipeID(rawValue: UInt32(truncatingIfNeeded: pipeIDs.count &+ 1))
         pipeIDs[info] = id
@@ -57,39 +51,48 @@ extension FileReader {
         return id
     }
 
-    private func readPipe(at info: VirtualAddress) throws(MemoryFault) -> Pipe {
-        let fields = layout.pipe
-        let size = try kernel.value(fields.ringSize, of: info)
-        let limit = try kernel.value(fields.slotLimit, of: info)
+}
+
+extension KernelReader {
+    /// The most slots believed: `fs.pipe-max-size` is 1 MiB for users and root may ask for up to 2 GiB; 64 MiB is believed.
+    private static let slotLimit: UInt64 = 1 << 14
+    private static let byteLimit = 64 << 20
+    /// PIPE_BUF_FLAG_PACKET.
+    private static let packetFlag: UInt64 = 0x08
+
+    /// A pipe with the bytes in it, without the number of its inode.
+    func pipe(at info: VirtualAddress, _ fields: PipeLayout, frames: FrameTable) throws(MemoryFault) -> Pipe {
+        let size = try value(fields.ringSize, of: info)
+        let limit = try value(fields.slotLimit, of: info)
         guard size > 0, size <= Self.slotLimit, size & (size - 1) == 0, limit > 0, limit <= size else {
             throw MemoryFault(.damaged("pipe with \(size) slots, \(limit) of them usable"), at: info)
         }
-        if let watchQueue = fields.watchQueue, try !kernel.pointer(watchQueue, of: info).isNull {
+        if let watchQueue = fields.watchQueue, try !pointer(watchQueue, of: info).isNull {
             throw MemoryFault(.damaged("pipe of kernel notifications, which is not supported"), at: info)
         }
-        let head = try kernel.uint32(fields.head, of: info)
-        let tail = try kernel.uint32(fields.tail, of: info)
+        let head = try uint32(fields.head, of: info)
+        let tail = try uint32(fields.tail, of: info)
         // Head and tail run on and wrap (pipe_occupancy).
         guard UInt64(head &- tail) <= size else {
             throw MemoryFault(.damaged("pipe with \(head &- tail) of \(size) slots in use"), at: info)
         }
-        let buffers = try kernel.pointer(fields.buffers, of: info)
+        let buffers = try pointer(fields.buffers, of: info)
         var bytes: [UInt8] = []
         var isPacketMode = false
         var slot = tail
         while slot != head {
             let buffer = buffers + Int(UInt64(slot) & (size - 1)) * fields.bufferSize
-            bytes += try kernel.bytes(
-                ofPage: kernel.pointer(fields.page, of: buffer), offset: Int(kernel.uint32(fields.offset, of: buffer)),
-                count: Int(kernel.uint32(fields.length, of: buffer)), frames: frames)
+            bytes += try self.bytes(
+                ofPage: pointer(fields.page, of: buffer), offset: Int(uint32(fields.offset, of: buffer)),
+                count: Int(uint32(fields.length, of: buffer)), frames: frames)
             guard bytes.count <= Self.byteLimit else {
                 throw MemoryFault(.damaged("pipe of more than \(Self.byteLimit) bytes"), at: info)
             }
-            if try kernel.value(fields.flags, of: buffer) & Self.packetFlag != 0 { isPacketMode = true }
+            if try value(fields.flags, of: buffer) & Self.packetFlag != 0 { isPacketMode = true }
             slot = slot &+ 1
         }
         return Pipe(
             inode: 0, queuedBytes: bytes, capacityBytes: UInt32(limit) * UInt32(FrameNumber.size), isPacketMode: isPacketMode,
-            readers: try kernel.uint32(fields.readers, of: info), writers: try kernel.uint32(fields.writers, of: info))
+            readers: try uint32(fields.readers, of: info), writers: try uint32(fields.writers, of: info))
     }
 }

@@ -45,11 +45,16 @@ extension DeadKernel {
 
     /// Eight bytes of a task's own memory; nil when they are not there.
     func userWord(at address: VirtualAddress, of task: TaskAddress) throws(MemoryFault) -> UInt64? {
+        try userBytes(at: address, count: 8, of: task)?.reversed().reduce(0) { $0 << 8 | UInt64($1) }
+    }
+
+    /// Bytes of a task's own memory; nil when they are not all there.
+    func userBytes(at address: VirtualAddress, count: Int, of task: TaskAddress) throws(MemoryFault) -> [UInt8]? {
         let mm = try reader.pointer(layout.task.mm, of: task)
         guard !mm.isNull, !address.isKernel else { return nil }
         let root = try reader.memory.translate(reader.pointer(layout.memory.pgd, of: mm))
         let tables = PageTables(root: root, levels: manifest.tables.levels, encryptionMask: manifest.tables.encryptionMask)
-        return try? VirtualMemory(source: source, tables: tables).integer(at: address, as: UInt64.self)
+        return try? VirtualMemory(source: source, tables: tables).bytes(at: address, count: count)
     }
 
     private func scheduling(of task: TaskAddress) throws(MemoryFault) -> Scheduling {

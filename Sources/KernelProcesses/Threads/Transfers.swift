@@ -4,7 +4,7 @@ import KernelTypes
 import ProcessModel
 
 /// A read, write, send or receive between a program's memory and a descriptor.
-private struct TransferCall {
+struct TransferCall {
     enum Memory {
         /// A buffer in si, its length in dx.
         case buffer
@@ -64,10 +64,9 @@ extension DeadKernel {
             guard isSettled, let moved = try moved(by: call, of: task, registers, evenAll: true) else { return nil }
             return moved == 0 ? 0 : try appended(to: inode, of: file, moved: moved, task)
         case 0o010000:
+            if isSettled { return try moved(by: call, of: task, registers) }
             let pipe = try reader.pointer(files.file.privateData, of: file)
-            // What is moved and what is counted differ only while the pipe is locked; the lowest three bits are flags (kernel/locking/mutex.c).
-            let holder = try reader.value(fields.pipeLockOwner, of: pipe) & ~7
-            return !isSettled && holder == task.rawValue ? nil : try moved(by: call, of: task, registers)
+            return try movedThrough(pipe, by: call, of: task, registers, fields)
         case 0o140000:
             guard isSettled else { return nil }
             let type = try reader.value(files.sockets.type, of: reader.pointer(files.file.privateData, of: file))
@@ -96,7 +95,7 @@ extension DeadKernel {
     /// - Parameter evenAll: a call that has moved everything may still be at work. Where it cannot be, an iterator with nothing left is of an
     ///   earlier call.
     /// - Returns: nil when there is none, or several that disagree.
-    private func moved(
+    func moved(
         by call: TransferCall, of task: TaskAddress, _ registers: GeneralRegisters, evenAll: Bool = false
     ) throws(MemoryFault) -> UInt64? {
         guard let fields = layout.transfers, let stack = try liveStack(of: task) else { return nil }

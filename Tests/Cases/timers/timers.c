@@ -88,7 +88,11 @@ int main(void) {
     sigaction(SIGVTALRM, &simple, NULL);
     sigaction(SIGPROF, &simple, NULL);
     pthread_t other;
+    descriptor = timerfd_create(CLOCK_MONOTONIC, 0);
+    repeating = timerfd_create(CLOCK_MONOTONIC, 0);
     pthread_create(&other, NULL, second_thread, NULL);
+    pthread_create(&other, NULL, read_once, NULL);
+    pthread_create(&other, NULL, read_often, NULL);
     while (second == 0 || access("begin", F_OK) != 0) usleep(20000);
 
     set(monotonic, CLOCK_MONOTONIC, SIGEV_SIGNAL, 60, 0, 0);
@@ -102,14 +106,10 @@ int main(void) {
     setitimer(ITIMER_REAL, &every, NULL);
     setitimer(ITIMER_VIRTUAL, &of_cpu, NULL);
     setitimer(ITIMER_PROF, &of_cpu, NULL);
-    descriptor = timerfd_create(CLOCK_MONOTONIC, 0);
-    repeating = timerfd_create(CLOCK_MONOTONIC, 0);
     struct itimerspec once = {{0, 0}, {60, 0}}, often = {{0, 200000000}, {0, 200000000}};
     descriptor_begin = now(CLOCK_MONOTONIC);
     timerfd_settime(descriptor, 0, &once, NULL);
     timerfd_settime(repeating, 0, &often, NULL);
-    pthread_create(&other, NULL, read_once, NULL);
-    pthread_create(&other, NULL, read_often, NULL);
 
     for (;;) {
         double busy_until = now(CLOCK_PROCESS_CPUTIME_ID) + 0.005;
