@@ -76,6 +76,9 @@ public enum GroupCheckpoint {
         record.sockets = plan.socketOptions.sockets
         record.pseudoTerminals = plan.files.terminals?.numbersNeeded ?? []
         record.hasNetworkNamespace = plan.namespaces.network != nil
+        if let network = plan.namespaces.network, plan.verdict != .refused {
+            record.links = NetworkAssessment.links(of: network)
+        }
         record.connections = plan.files.connections.map {
             RecoveryManifest.Connection(source: $0.socket.sourcePort, destination: $0.socket.destinationPort)
         }

@@ -65,6 +65,13 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         bytes &+= try image.finish()
     }
 
+    /// What CRIU gives to another program as it is.
+    private mutating func writeRaw(_ name: String, _ contents: [UInt8]) throws(CheckpointError) {
+        var file = try OutputFile(creating: "\(name).img", beginningWith: contents, in: directory)
+        try file.finish()
+        bytes &+= UInt64(contents.count)
+    }
+
     private mutating func writeLocks() throws(CheckpointError) {
         let locks = plan.group.fileLocks
         let messages = locks.compactMap(FileLockImage.message(of:))
@@ -247,14 +254,16 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         }
         if let network = plan.namespaces.network {
             try write(.networkNamespace, "netns-\(KernelObjectIDs.ownNetwork)", [ProtobufMessage()])
-            let devices = network.devices.filter(\.isLoopback).map(NetworkAssessment.message)
-            try write(.networkDevices, "netdev-\(KernelObjectIDs.ownNetwork)", devices)
+            let devices = NetworkAssessment.devices(of: network)
+            try write(
+                .networkDevices, "netdev-\(KernelObjectIDs.ownNetwork)",
+                devices.map { NetworkAssessment.message($0, in: network) })
+            try writeRaw("ifaddr-\(KernelObjectIDs.ownNetwork)", RoutingDump.addresses(of: devices).bytes)
+            if !network.routes.isEmpty {
+                try writeRaw("route-\(KernelObjectIDs.ownNetwork)", RoutingDump.routes(network.routes).bytes)
+            }
             if !plan.files.connections.isEmpty {
-                let rules = Array(NetworkAssessment.connectionLock.utf8)
-                var file = try OutputFile(
-                    creating: "nftables-\(KernelObjectIDs.ownNetwork).img", beginningWith: rules, in: directory)
-                try file.finish()
-                bytes &+= UInt64(rules.count)
+                try writeRaw("nftables-\(KernelObjectIDs.ownNetwork)", Array(NetworkAssessment.connectionLock.utf8))
             }
         }
         guard let ipc = plan.namespaces.ipc else { return }

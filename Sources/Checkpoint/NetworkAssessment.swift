@@ -5,30 +5,44 @@ enum NetworkAssessment {
     /// IFF_UP
     private static let isUp: UInt32 = 1
     /// What the kernel itself gives a loopback device that is switched on (inetdev_event of net/ipv4/devinet.c, init_loopback of net/ipv6/addrconf.c).
-    private static let loopback: Set<NetworkAddress> = [
-        NetworkAddress(bytes: [127, 0, 0, 1], prefixLength: 8),
-        NetworkAddress(bytes: Array(repeating: 0, count: 15) + [1], prefixLength: 128),
-    ]
+    private static let loopback: Set<[UInt8]> = [[127, 0, 0, 1], Array(repeating: 0, count: 15) + [1]]
+    /// IFA_F_PERMANENT: nobody has it for a time only.
+    private static let isPermanent: UInt32 = 0x80
 
     static func obstacles(of namespace: NetworkNamespace) -> [Obstacle] {
         var found: [Obstacle] = []
         func add(_ verdict: Obstacle.Severity, _ reason: String) { found.append(Obstacle(verdict, pid: nil, reason: reason)) }
-        let others = namespace.devices.filter { !comesBack($0) }
+        let others = namespace.devices.filter { !comesBack($0, in: namespace) }
         if !others.isEmpty {
             let names = others.map { "\($0.name)" }.joined(separator: ", ")
             add(.refused, "its network namespace has devices that cannot be made again: \(names)")
         }
-        for device in namespace.devices where device.isLoopback {
-            let isWhole =
-                device.flags & isUp != 0
-                ? Set(device.addresses).isSubset(of: loopback) && device.addresses.contains { $0.bytes.count == 4 }
-                : device.addresses.isEmpty
-            if !isWhole { add(.degraded, "\(device.name) in its network namespace has only its first addresses again") }
+        for device in namespace.devices {
+            if device.isLoopback {
+                let first = Set(device.addresses.map(\.bytes)).intersection(loopback)
+                let isWhole = device.flags & isUp != 0 ? first.contains([127, 0, 0, 1]) : device.addresses.isEmpty
+                if !isWhole { add(.degraded, "\(device.name) in its network namespace has its first addresses again") }
+            } else if let peer = namespace.peers[device.index], comesBack(device, in: namespace) {
+                if let master = peer.master, master.kind != bridge || !isPlain(master.name) {
+                    add(.degraded, "\(peer.device.name), the other end of \(device.name), is no longer part of \(master.name)")
+                }
+                if device.addresses.contains(where: { $0.bytes.count == 16 && !isMadeByKernel($0) }) {
+                    add(.degraded, "routes of IPv6 in its network namespace are lost, but for those of its addresses")
+                }
+            }
         }
+        if namespace.unknownRoutes > 0 { add(.degraded, "\(namespace.unknownRoutes) routes of its network namespace are lost") }
         if namespace.filtersPackets { add(.degraded, "the packet filter of its network namespace is empty") }
         if namespace.hasRoutingRules { add(.degraded, "the routing rules of its network namespace are lost") }
         if namespace.hasOwnSettings { add(.degraded, "the settings (sysctl) of its network namespace are the guest's again") }
         return found
+    }
+
+    /// Addresses of IPv6 that the kernel finds for itself: of the link, and what routers advertise.
+    static func isMadeByKernel(_ address: NetworkAddress) -> Bool {
+        address.bytes.count == 16
+            && (address.bytes.starts(with: [0xfe, 0x80]) || address.flags & isPermanent == 0
+                || loopback.contains(address.bytes))
     }
 
     /// Those that nobody has switched on of the tunnels that their modules put into each namespace by themselves
@@ -37,8 +51,53 @@ enum NetworkAssessment {
         "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0",
     ]
 
-    private static func comesBack(_ device: NetworkDevice) -> Bool {
-        device.isLoopback || fallbackTunnels.contains(device.name) && device.flags & isUp == 0
+    private static let bridge: KernelString = "bridge"
+
+    private static func comesBack(_ device: NetworkDevice, in namespace: NetworkNamespace) -> Bool {
+        if let peer = namespace.peers[device.index] {
+            return peer.isInGuest && isPlain(device.name) && isPlain(peer.device.name)
+        }
+        return device.isLoopback || fallbackTunnels.contains(device.name) && device.flags & isUp == 0
+    }
+
+    /// Whether CRIU and `ip` take a device's name for nothing else.
+    private static func isPlain(_ name: KernelString) -> Bool {
+        // IFNAMSIZ is 16 with the end.
+        (1...15).contains(name.bytes.count) && name.bytes.first != UInt8(ascii: "-") && name.bytes != Array(".".utf8)
+            && name.bytes != Array("..".utf8)
+            && name.bytes.allSatisfy { byte in
+                UInt8(ascii: "a")...UInt8(ascii: "z") ~= byte || UInt8(ascii: "A")...UInt8(ascii: "Z") ~= byte
+                    || UInt8(ascii: "0")...UInt8(ascii: "9") ~= byte || Array(".-_".utf8).contains(byte)
+            }
+    }
+
+    /// What the agent connects in the guest.
+    static func links(of namespace: NetworkNamespace) -> [RecoveryManifest.Link] {
+        namespace.devices.filter { comesBack($0, in: namespace) }.compactMap { device in
+            guard let peer = namespace.peers[device.index] else { return nil }
+            let master = peer.master.flatMap { $0.kind == bridge && isPlain($0.name) ? end($0) : nil }
+            return RecoveryManifest.Link(device: device.name.description, peer: end(peer.device), bridge: master)
+        }
+    }
+
+    private static func end(_ device: NetworkDevice) -> RecoveryManifest.LinkEnd {
+        RecoveryManifest.LinkEnd(
+            name: device.name.description, isUp: device.flags & isUp != 0,
+            hardwareAddress: device.hardwareAddress.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: ":"),
+            addresses: device.addresses.filter { !isMadeByKernel($0) }.map { "\(words($0.bytes))/\($0.prefixLength)" })
+    }
+
+    /// An address as `ip` takes it.
+    private static func words(_ address: [UInt8]) -> String {
+        if address.count == 4 { return address.map(String.init).joined(separator: ".") }
+        return stride(from: 0, to: address.count - 1, by: 2).map { index in
+            String(UInt16(address[index]) << 8 | UInt16(address[index + 1]), radix: 16)
+        }.joined(separator: ":")
+    }
+
+    /// Devices that are in the images.
+    static func devices(of namespace: NetworkNamespace) -> [NetworkDevice] {
+        namespace.devices.filter { $0.isLoopback || namespace.peers[$0.index] != nil && comesBack($0, in: namespace) }
     }
 
     /// What CRIU gives to libnftables before it makes a socket (`restore_nftables` of criu/net.c): nothing of TCP passes but what CRIU itself sends, which it marks
@@ -53,14 +112,18 @@ enum NetworkAssessment {
     /// The agent knows it by this name.
     private static let lockTable = "xenpr-lock"
 
-    /// `net_device_entry` of images/netdev.proto; type 1 is LOOPBACK.
-    static func message(_ device: NetworkDevice) -> ProtobufMessage {
+    /// `net_device_entry` of images/netdev.proto; type 1 is LOOPBACK, 2 VETH.
+    static func message(_ device: NetworkDevice, in namespace: NetworkNamespace) -> ProtobufMessage {
         ProtobufMessage { entry in
-            entry.unsigned(1, UInt32(1))
+            entry.unsigned(1, UInt32(device.isLoopback ? 1 : 2))
             entry.unsigned(2, device.index)
             entry.unsigned(3, device.mtu)
             entry.unsigned(4, device.flags)
             entry.data(5, device.name.bytes)
+            if let peer = namespace.peers[device.index] {
+                entry.data(7, device.hardwareAddress)
+                entry.unsigned(12, peer.device.index)
+            }
         }
     }
 }

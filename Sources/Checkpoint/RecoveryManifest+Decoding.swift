@@ -103,6 +103,14 @@ extension RecoveryManifest.Group {
         sockets = try node.optionalList("sockets") { (node) throws(ManifestError) in try RecoveryManifest.Socket(node) }
         imagesGroup = try node.optionalUnsigned("images_group").map { UInt32(clamping: $0) }
         hasNetworkNamespace = try node.optionalFlag("network_namespace") ?? false
+        links = try node.optionalList("links") { (node) throws(ManifestError) in
+            let ends = (
+                try node.optional("peer") { (node) throws(ManifestError) in try RecoveryManifest.LinkEnd(node) },
+                try node.optional("bridge") { (node) throws(ManifestError) in try RecoveryManifest.LinkEnd(node) }
+            )
+            guard let peer = ends.0 else { throw ManifestError(place: node.place + ".peer", problem: "is missing") }
+            return RecoveryManifest.Link(device: try node.fileName("device"), peer: peer, bridge: ends.1)
+        }
         connections = try node.list("connections") { (node) throws(ManifestError) in
             RecoveryManifest.Connection(
                 source: try node.integer("source", in: 1...UInt16.max),
@@ -111,6 +119,15 @@ extension RecoveryManifest.Group {
         guard images == nil || rootPID >= (hasPIDNamespace ? 1 : 2) else {
             throw ManifestError(place: node.place + ".root_pid", problem: "is no process id")
         }
+    }
+}
+
+extension RecoveryManifest.LinkEnd {
+    fileprivate init(_ node: ManifestNode) throws(ManifestError) {
+        name = try node.fileName("name")
+        isUp = try node.optionalFlag("up") ?? false
+        hardwareAddress = try node.text("hardware_address")
+        addresses = try node.texts("addresses")
     }
 }
 

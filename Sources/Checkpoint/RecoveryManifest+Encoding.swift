@@ -44,9 +44,24 @@ extension RecoveryManifest.Group {
             "processes": .array(processes.map(\.json)), "bytes": JSONValue(bytes), "pages": JSONValue(pages),
             "sockets": .array(sockets.map(\.json)),
             "images_group": imagesGroup.map { JSONValue($0) } ?? .null,
-            "network_namespace": .bool(hasNetworkNamespace),
+            "network_namespace": .bool(hasNetworkNamespace), "links": .array(links.map(\.json)),
             "connections": .array(
                 connections.map { ["source": JSONValue($0.source), "destination": JSONValue($0.destination)] }),
+        ]
+    }
+}
+
+extension RecoveryManifest.Link {
+    fileprivate var json: JSONValue {
+        ["device": .string(device), "peer": peer.json, "bridge": bridge?.json ?? .null]
+    }
+}
+
+extension RecoveryManifest.LinkEnd {
+    fileprivate var json: JSONValue {
+        [
+            "name": .string(name), "up": .bool(isUp), "hardware_address": .string(hardwareAddress),
+            "addresses": .array(addresses.map(JSONValue.string)),
         ]
     }
 }

@@ -99,6 +99,8 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var imagesGroup: UInt32?
         /// It is in a network namespace of its own. Its images lock the connections in it, and the agent unlocks them.
         public var hasNetworkNamespace = false
+        /// What connects that namespace with the guest.
+        public var links: [Link] = []
         /// TCP connections that go on, which nobody may hear of before they are there again.
         public var connections: [Connection] = []
 
@@ -114,6 +116,26 @@ public struct RecoveryManifest: Sendable, Equatable {
             self.bytes = 0
             self.pages = 0
         }
+    }
+
+    /// A pair of devices (veth), one of which is in a group's own network namespace.
+    public struct Link: Sendable, Equatable {
+        /// The name of that one, which CRIU makes, with the other.
+        public var device: String
+        /// The one in the guest.
+        public var peer: LinkEnd
+        /// What the peer is a port of.
+        public var bridge: LinkEnd?
+    }
+
+    /// A network device of the guest, and what the agent gives it.
+    public struct LinkEnd: Sendable, Equatable {
+        public var name: String
+        public var isUp: Bool
+        /// As "02:42:ac:11:00:02".
+        public var hardwareAddress: String
+        /// With the lengths of their prefixes, as "172.17.0.1/16".
+        public var addresses: [String]
     }
 
     /// A file or directory of the guest that is mounted in a group's own mount namespace.

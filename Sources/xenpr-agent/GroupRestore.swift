@@ -17,7 +17,7 @@ struct GroupRestore {
     static let kernelModules = [
         "unix_diag", "inet_diag", "tcp_diag", "udp_diag", "raw_diag", "netlink_diag", "af_packet_diag", "nfnetlink",
         "nf_tables",
-        "tun", "veth",
+        "tun", "veth", "bridge",
     ]
 
     private var log: String { directory + "/restore.log" }
@@ -29,6 +29,7 @@ struct GroupRestore {
             throw AgentError(description: "its cgroup \(cgroup.directory) already has processes")
         }
         if let taken = takenPID() { throw AgentError(description: taken) }
+        try checkLinks()
         try cgroup.create()
         try makeCgroups(in: cgroup)
         try mountRoot()
@@ -43,7 +44,8 @@ struct GroupRestore {
                 "--file-locks",
                 connectionProblem == nil && !group.connections.isEmpty ? "--tcp-established" : "--tcp-close",
                 "--log-file", log, "-v3",
-            ] + mountOptions + cgroupOptions, output: directory + "/restore.out", cgroup: startDirectory(in: cgroup),
+            ] + mountOptions + cgroupOptions + linkOptions, output: directory + "/restore.out",
+            cgroup: startDirectory(in: cgroup),
             disablesHugePages: group.disablesHugePages,
             // The C library registers a restartable sequence for CRIU itself, which each restored process inherits until CRIU takes
             // it back. Before 5.13 the kernel does not tell CRIU its size, and CRIU 3.17.1 takes 20 from glibc 2.36 where the kernel

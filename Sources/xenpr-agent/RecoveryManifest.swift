@@ -47,7 +47,25 @@ struct RecoveryManifest {
         var hasUserNamespace: Bool { imagesGroup != nil }
         /// In which its images lock its connections.
         let hasNetworkNamespace: Bool
+        /// What connects that namespace with the guest.
+        let links: [Link]
         let connections: [Connection]
+    }
+
+    /// A pair of devices (veth), of which CRIU makes both, one of them in the group's own network namespace.
+    struct Link {
+        let device: DeviceName
+        let peer: LinkEnd
+        /// What the peer is a port of.
+        let bridge: LinkEnd?
+    }
+
+    /// A network device of the guest.
+    struct LinkEnd {
+        let name: DeviceName
+        let isUp: Bool
+        let hardwareAddress: String
+        let addresses: [String]
     }
 
     /// A cgroup of a group, and what is done to it.
@@ -230,6 +248,7 @@ extension RecoveryManifest.Group {
         sockets = (json["sockets"]?.arrayValue ?? []).compactMap(RecoveryManifest.Socket.init)
         imagesGroup = json["images_group"]?.integerValue.flatMap { UInt32(exactly: $0) }
         hasNetworkNamespace = json["network_namespace"]?.boolValue ?? false
+        links = (json["links"]?.arrayValue ?? []).compactMap(RecoveryManifest.Link.init)
         connections = (json["connections"]?.arrayValue ?? []).compactMap { value in
             guard let source = value["source"]?.integerValue.flatMap({ UInt16(exactly: $0) }),
                 let destination = value["destination"]?.integerValue.flatMap({ UInt16(exactly: $0) })
@@ -244,6 +263,36 @@ extension RecoveryManifest.Group {
                 pid: pid, command: value["command"]?.stringValue ?? "",
                 reasons: (value["reasons"]?.arrayValue ?? []).compactMap(\.stringValue), cgroup: cgroup ?? "", threads: threads)
         }
+    }
+}
+
+extension RecoveryManifest.Link {
+    fileprivate init?(_ json: JSONValue) {
+        guard let device = json["device"]?.stringValue.flatMap(DeviceName.init),
+            let peer = json["peer"].flatMap(RecoveryManifest.LinkEnd.init)
+        else { return nil }
+        self.device = device
+        self.peer = peer
+        bridge = json["bridge"].flatMap(RecoveryManifest.LinkEnd.init)
+    }
+}
+
+extension RecoveryManifest.LinkEnd {
+    fileprivate init?(_ json: JSONValue) {
+        guard let name = json["name"]?.stringValue.flatMap(DeviceName.init) else { return nil }
+        self.name = name
+        isUp = json["up"]?.boolValue ?? false
+        hardwareAddress = json["hardware_address"]?.stringValue.flatMap(Self.plain) ?? ""
+        addresses = (json["addresses"]?.arrayValue ?? []).compactMap { $0.stringValue.flatMap(Self.plain) }
+    }
+
+    /// Numbers, as `ip` takes them.
+    private static func plain(_ text: String) -> String? {
+        let isPlain = text.utf8.allSatisfy { byte in
+            UInt8(ascii: "0")...UInt8(ascii: "9") ~= byte || UInt8(ascii: "a")...UInt8(ascii: "f") ~= byte
+                || Array(".:/".utf8).contains(byte)
+        }
+        return isPlain && (1...64).contains(text.utf8.count) ? text : nil
     }
 }
 

@@ -153,45 +153,6 @@ import Testing
         #expect(GroupCheckpoint.assess(sample { _ in }.group).verdict == .full)
     }
 
-    @Test func onlyLoopbackComesBack() throws {
-        let loopback = NetworkAddress(bytes: [127, 0, 0, 1], prefixLength: 8)
-        func group(_ change: (inout NetworkNamespace) -> Void) -> SyntheticGroup {
-            var sample = self.sample { $0.network = Self.own }
-            var namespace = NetworkNamespace()
-            var device = NetworkDevice(index: 1, name: "lo", mtu: 65536, flags: 9, isLoopback: true)
-            device.addresses = [loopback]
-            namespace.devices = [device]
-            change(&namespace)
-            sample.group.networkNamespaces[Self.own] = namespace
-            return sample
-        }
-        func verdict(_ change: (inout NetworkNamespace) -> Void) -> Verdict {
-            GroupCheckpoint.assess(group(change).group).verdict
-        }
-        #expect(verdict { $0.devices[0].addresses.append(NetworkAddress(bytes: [10, 0, 0, 1], prefixLength: 8)) } == .degraded)
-        #expect(verdict { $0.devices[0].flags = 8 } == .degraded, "an address on a device that is down")
-        #expect(verdict { $0.filtersPackets = true } == .degraded)
-        #expect(verdict { $0.hasRoutingRules = true } == .degraded)
-        #expect(verdict { $0.hasOwnSettings = true } == .degraded)
-        let device = NetworkDevice(index: 2, name: "eth0", mtu: 1500, flags: 1, isLoopback: false)
-        #expect(verdict { $0.devices.append(device) } == .refused)
-        // It is there as soon as its module is, and nobody has switched it on.
-        var tunnel = NetworkDevice(index: 2, name: "sit0", mtu: 1480, flags: 0x80, isLoopback: false)
-        #expect(verdict { $0.devices.append(tunnel) } == .full)
-        tunnel.flags = 0x81
-        #expect(verdict { $0.devices.append(tunnel) } == .refused)
-        tunnel.flags = 0x80
-        var sample = group { $0.devices.append(tunnel) }
-        let (record, scratch, images) = try images(&sample)
-        defer { _ = scratch }
-        #expect(record.verdict == .full, "\(record)")
-        let devices = try ImageContents(parsing: contents(of: "\(images)/netdev-12.img"))
-        #expect(devices.entries.map { $0.message.data(5) } == [Array("lo".utf8)])
-        let ids = try ImageContents(parsing: contents(of: "\(images)/ids-\(SyntheticGroup.worker).img")).entries[0].message
-        #expect(ids.number(6) == 12)
-    }
-
-    /// A group that came back once is in a time namespace, and its clocks have to go on from there.
     @Test func clocksAreThoseOfTheTimeNamespace() throws {
         var sample = sample { $0.time = Self.own }
         sample.group.timeNamespaces[Self.own] = TimeNamespace(

@@ -6,9 +6,22 @@ import ProcessModel
 /// `struct net` (include/net/net_namespace.h) with its devices and what else somebody may have configured in it.
 struct NetworkNamespaceLayout: Sendable {
     let devices, link, index, name, flags, mtu, hardwareType: Field
+    let kind, hardwareAddress, hardwareAddressLength, namespace, upper: Field
+    let linkOperations: Field
+    /// `struct netdev_adjacent` (net/core/dev.c).
+    let upperDevice, upperLink, upperIsMaster: Field
+    /// Where a driver's own data are, behind the device (netdev_priv).
+    let privateData: Int
     let internetDevice, firstAddress, nextAddress, address, prefixLength: Field
+    let remote, broadcast, scope, addressFlags, label: Field
     /// nil in a kernel without IPv6.
-    let internet6: (device: Field, addresses: Field, link: Field, address: Field, prefixLength: Field)?
+    let internet6:
+        (
+            device: Field, addresses: Field, link: Field, address: Field, prefixLength: Field, scope: Field, flags: Field,
+            remote: Field
+        )?
+    /// nil: other routes than those that are known here.
+    let routes: NetworkRouteLayout?
     let packetFilters: [Field]
     let hookCount, firstHook: Field
     let hookSize: Int
@@ -29,17 +42,36 @@ struct NetworkNamespaceLayout: Sendable {
             flags = try device.field("flags")
             mtu = try device.field("mtu")
             hardwareType = try device.field("type")
+            linkOperations = try device.field("rtnl_link_ops")
+            kind = try types.structure("rtnl_link_ops").field("kind")
+            hardwareAddress = try device.field("dev_addr")
+            hardwareAddressLength = try device.field("addr_len")
+            namespace = try device.field("nd_net.net")
+            upper = try device.field("adj_list.upper")
+            let adjacent = try types.structure("netdev_adjacent")
+            upperDevice = try adjacent.field("dev")
+            upperLink = try adjacent.field("list")
+            upperIsMaster = try adjacent.field("master")
+            // NETDEV_ALIGN is 32; since 6.10 (commit b33d95ce2d2c) the data are a member.
+            privateData = device.optional("priv")?.offset ?? (device.size + 31) & ~31
             internetDevice = try device.field("ip_ptr")
             firstAddress = try types.structure("in_device").field("ifa_list")
             let address = try types.structure("in_ifaddr")
             nextAddress = try address.field("ifa_next")
             self.address = try address.field("ifa_local")
             prefixLength = try address.field("ifa_prefixlen")
+            remote = try address.field("ifa_address")
+            broadcast = try address.field("ifa_broadcast")
+            scope = try address.field("ifa_scope")
+            addressFlags = try address.field("ifa_flags")
+            label = try address.field("ifa_label")
+            routes = NetworkRouteLayout(types)
             if let pointer = device.optional("ip6_ptr"), types.has("inet6_dev"), types.has("inet6_ifaddr") {
                 let address = try types.structure("inet6_ifaddr")
                 internet6 = (
                     pointer, try types.structure("inet6_dev").field("addr_list"), try address.field("if_list"),
-                    try address.field("addr"), try address.field("prefix_len")
+                    try address.field("addr"), try address.field("prefix_len"), try address.field("scope"),
+                    try address.field("flags"), try address.field("peer_addr")
                 )
             } else {
                 internet6 = nil
@@ -65,6 +97,8 @@ struct NetworkNamespaceLayout: Sendable {
 extension GroupBuilder {
     private static let deviceLimit = 1 << 16
     private static let addressLimit = 1 << 16
+    /// Names of link types are words like "ipvlan".
+    private static let kindLimit = 64
     /// ARPHRD_LOOPBACK
     private static let loopbackType: UInt64 = 772
 
@@ -77,7 +111,12 @@ extension GroupBuilder {
         let fault = reader.forEach(
             onList: namespace + layout.devices.offset, link: layout.link, limit: Self.deviceLimit, { addresses.append($0) })
         if let fault { throw fault }
-        for address in addresses { result.devices.append(try device(at: address, layout)) }
+        for address in addresses {
+            let device = try device(at: address, layout)
+            if device.kind == "veth" { result.peers[device.index] = try peer(of: address, layout) }
+            result.devices.append(device)
+        }
+        if let routes = layout.routes { try readRoutes(of: namespace, routes, into: &result) } else { result.unknownRoutes = 1 }
         for field in layout.packetFilters {
             for index in 0..<field.count {
                 let hooks = try reader.pointer(field.element(index), of: namespace)
@@ -116,8 +155,7 @@ extension GroupBuilder {
     /// A new namespace takes these settings over from the guest's (devinet_init_net of net/ipv4/devinet.c).
     private func hasOwnSettings(_ namespace: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault) -> Bool {
         let reader = kernel.reader
-        guard let proxy = kernel.manifest.symbols.addresses["init_nsproxy"] else { return true }
-        let host = try reader.pointer(kernel.layout.namespaces.network.pointer, of: proxy)
+        guard let host = try guestNetwork() else { return true }
         // That of each new namespace (unix_net_init of net/unix/af_unix.c).
         if let field = layout.datagramLimit, try reader.value(field, of: namespace) != 10 { return true }
         for field in layout.settings {
@@ -127,6 +165,33 @@ extension GroupBuilder {
         return false
     }
 
+    /// `peer` is the first member of `struct veth_priv` (drivers/net/veth.c, since it was added in 2.6.24).
+    private func peer(of device: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault) -> NetworkPeer? {
+        let reader = kernel.reader
+        let other = try reader.memory.pointer(at: device + layout.privateData)
+        // The other end may be on its way out.
+        if other.isNull { return nil }
+        guard try reader.memory.pointer(at: other + layout.privateData) == device else {
+            throw MemoryFault(.damaged("veth whose other end does not lead back"), at: device)
+        }
+        var result = NetworkPeer(
+            isInGuest: try reader.pointer(layout.namespace, of: other) == guestNetwork(),
+            device: try self.device(at: other, layout))
+        var upper: [VirtualAddress] = []
+        let fault = reader.forEach(
+            onList: other + layout.upper.offset, link: layout.upperLink, limit: Self.deviceLimit, { upper.append($0) })
+        if let fault { throw fault }
+        for adjacent in upper where try reader.value(layout.upperIsMaster, of: adjacent) & 1 == 1 {
+            result.master = try self.device(at: reader.pointer(layout.upperDevice, of: adjacent), layout)
+        }
+        return result
+    }
+
+    private func guestNetwork() throws(MemoryFault) -> VirtualAddress? {
+        guard let proxy = kernel.manifest.symbols.addresses["init_nsproxy"] else { return nil }
+        return try kernel.reader.pointer(kernel.layout.namespaces.network.pointer, of: proxy)
+    }
+
     private func device(at device: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault) -> NetworkDevice {
         let reader = kernel.reader
         var result = NetworkDevice(
@@ -134,33 +199,72 @@ extension GroupBuilder {
             name: KernelString(bytes: try reader.text(layout.name, of: device)),
             mtu: try reader.uint32(layout.mtu, of: device), flags: try reader.uint32(layout.flags, of: device),
             isLoopback: try reader.value(layout.hardwareType, of: device) == Self.loopbackType)
-        let internet = try reader.pointer(layout.internetDevice, of: device)
-        if !internet.isNull {
-            var address = try reader.pointer(layout.firstAddress, of: internet)
-            while !address.isNull {
-                guard result.addresses.count < Self.addressLimit else {
-                    throw MemoryFault(.damaged("list of too many addresses"), at: device)
-                }
-                result.addresses.append(
-                    NetworkAddress(
-                        bytes: try reader.bytes(layout.address, of: address),
-                        prefixLength: try reader.uint32(layout.prefixLength, of: address)))
-                address = try reader.pointer(layout.nextAddress, of: address)
-            }
+        let operations = try reader.pointer(layout.linkOperations, of: device)
+        if !operations.isNull {
+            let kind = try reader.memory.string(at: reader.pointer(layout.kind, of: operations), limit: Self.kindLimit)
+            result.kind = KernelString(bytes: Array(kind.utf8))
         }
-        guard let fields = layout.internet6 else { return result }
-        let internet6 = try reader.pointer(fields.device, of: device)
-        if internet6.isNull { return result }
-        var found: [VirtualAddress] = []
-        let fault = reader.forEach(
-            onList: internet6 + fields.addresses.offset, link: fields.link, limit: Self.addressLimit, { found.append($0) })
-        if let fault { throw fault }
-        for address in found {
-            result.addresses.append(
-                NetworkAddress(
-                    bytes: try reader.bytes(fields.address, of: address),
-                    prefixLength: try reader.uint32(fields.prefixLength, of: address)))
+        // MAX_ADDR_LEN
+        let length = min(try reader.value(layout.hardwareAddressLength, of: device), 32)
+        result.hardwareAddress = try reader.memory.bytes(
+            at: reader.pointer(layout.hardwareAddress, of: device), count: Int(length))
+        result.addresses = try addresses(of: device, layout) + addresses6(of: device, layout)
+        return result
+    }
+
+    private func addresses(of device: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault) -> [NetworkAddress]
+    {
+        let reader = kernel.reader
+        let internet = try reader.pointer(layout.internetDevice, of: device)
+        if internet.isNull { return [] }
+        var result: [NetworkAddress] = []
+        var next = try reader.pointer(layout.firstAddress, of: internet)
+        while !next.isNull {
+            guard result.count < Self.addressLimit else {
+                throw MemoryFault(.damaged("list of too many addresses"), at: device)
+            }
+            var address = NetworkAddress(
+                bytes: try reader.bytes(layout.address, of: next),
+                prefixLength: try reader.uint32(layout.prefixLength, of: next))
+            address.remote = try reader.bytes(layout.remote, of: next)
+            address.broadcast = try reader.bytes(layout.broadcast, of: next)
+            address.scope = UInt8(truncatingIfNeeded: try reader.value(layout.scope, of: next))
+            address.flags = try reader.uint32(layout.addressFlags, of: next)
+            address.label = KernelString(bytes: try reader.text(layout.label, of: next))
+            result.append(address)
+            next = try reader.pointer(layout.nextAddress, of: next)
         }
         return result
+    }
+
+    private func addresses6(of device: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault) -> [NetworkAddress]
+    {
+        let reader = kernel.reader
+        guard let fields = layout.internet6 else { return [] }
+        let internet = try reader.pointer(fields.device, of: device)
+        if internet.isNull { return [] }
+        var found: [VirtualAddress] = []
+        let fault = reader.forEach(
+            onList: internet + fields.addresses.offset, link: fields.link, limit: Self.addressLimit, { found.append($0) })
+        if let fault { throw fault }
+        var result: [NetworkAddress] = []
+        for next in found {
+            var address = NetworkAddress(
+                bytes: try reader.bytes(fields.address, of: next),
+                prefixLength: try reader.uint32(fields.prefixLength, of: next))
+            let remote = try reader.bytes(fields.remote, of: next)
+            if remote.contains(where: { $0 != 0 }) { address.remote = remote }
+            address.scope = try scope6(reader.value(fields.scope, of: next))
+            address.flags = try reader.uint32(fields.flags, of: next)
+            result.append(address)
+        }
+        return result
+    }
+
+    /// RT_SCOPE_* of what IPv6 calls IFA_HOST, IFA_LINK and IFA_SITE (rt_scope, net/ipv6/addrconf.c).
+    private func scope6(_ scope: UInt64) -> UInt8 {
+        if scope & 0x10 != 0 { return 254 }
+        if scope & 0x20 != 0 { return 253 }
+        return scope & 0x40 != 0 ? 200 : 0
     }
 }

@@ -17,6 +17,8 @@ struct CaseDefinition: Sendable {
     var area: String?
     /// Its processes can be stopped for a while without harm to the case, so that they are the same at the record of the truth and at the crash.
     var isQuiescent = false
+    /// It starts before those without this, and alone: what it does to the whole guest must not meet others.
+    var startsFirst = false
     /// Seconds between the last start and the crash.
     var settleSeconds: Double = 1
     /// Limit for each of the case's programs.
@@ -118,11 +120,14 @@ struct CaseDefinition: Sendable {
             case "quiescent":
                 guard let flag = value.bool else { throw wrong(file, key, "true or false") }
                 isQuiescent = flag
+            case "starts_first":
+                guard let flag = value.bool else { throw wrong(file, key, "true or false") }
+                startsFirst = flag
             case "settle_s": settleSeconds = try seconds(value, file, key, 0...600)
             case "timeout_s": timeoutSeconds = try seconds(value, file, key, 1...3600)
             default:
                 throw LabFailure(
-                    "\(file) has an unknown key \(key): packages, expect, may_degrade, shows, area, quiescent, settle_s and timeout_s are known"
+                    "\(file) has an unknown key \(key): packages, expect, may_degrade, shows, area, quiescent, starts_first, settle_s and timeout_s are known"
                 )
             }
         }

@@ -97,18 +97,21 @@ actor LabRun {
         }
     }
 
-    /// Starts all cases at once: on a slow machine the first must not have to work for minutes until the last has started.
+    /// Starts all cases at once, but for those that have to be first: on a slow machine one must not have to work for minutes until the last has started.
     private func startCases() async throws {
         try await machine.main.copyIn("\(report.logs)/\(CaseRunner.copies)", to: CaseRunner.places, timeout: .seconds(300))
         let main = machine.main
-        await forEachAlive { runner in try await runner.start(in: main) }
+        for index in alive where runners[index].definition.startsFirst {
+            await forEach([index]) { runner in try await runner.start(in: main) }
+        }
+        await forEach(alive.filter { !runners[$0].definition.startsFirst }) { runner in try await runner.start(in: main) }
         for index in alive { report.cases[index].hasStarted = true }
     }
 
-    /// Does something for all cases in the run at once, and drops those for which it fails.
-    private func forEachAlive(_ body: @escaping @Sendable (CaseRunner) async throws -> Void) async {
+    /// Does something for cases at once, and drops those for which it fails.
+    private func forEach(_ indices: [Int], _ body: @escaping @Sendable (CaseRunner) async throws -> Void) async {
         let failures = await withTaskGroup(of: (Int, String)?.self) { group in
-            for index in alive {
+            for index in indices {
                 let runner = runners[index]
                 group.addTask {
                     do {
@@ -179,7 +182,7 @@ actor LabRun {
 
     private func beforeCrash() async {
         let main = machine.main
-        await forEachAlive { runner in
+        await forEach(alive) { runner in
             guard let result = try await runner.run("before", in: main), !result.succeeded else { return }
             throw LabFailure("before exited with \(result.status): \(result.lastLine ?? "it printed nothing")")
         }

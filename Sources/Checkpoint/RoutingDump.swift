@@ -1,0 +1,75 @@
+import ProcessModel
+
+/// What `ip addr save` and `ip route save` of iproute2 write, and CRIU gives to their `restore`: a magic number, and messages of rtnetlink
+/// (include/uapi/linux/rtnetlink.h) that make what they tell of.
+struct RoutingDump {
+    private(set) var bytes: [UInt8]
+
+    /// IPADDR_DUMP_MAGIC of ip/ipaddress.c.
+    static func addresses(of devices: [NetworkDevice]) -> RoutingDump {
+        var dump = RoutingDump(magic: 0x4736_1222)
+        for device in devices {
+            for address in device.addresses where !NetworkAssessment.isMadeByKernel(address) {
+                dump.append(address, of: device)
+            }
+        }
+        return dump
+    }
+
+    /// `route_dump_magic` of ip/iproute.c.
+    static func routes(_ routes: [NetworkRoute]) -> RoutingDump {
+        var dump = RoutingDump(magic: 0x4531_1224)
+        for route in routes { dump.append(route) }
+        return dump
+    }
+
+    private init(magic: UInt32) { bytes = magic.littleEndianBytes }
+
+    private static func family(_ bytes: [UInt8]) -> UInt8 { bytes.count == 4 ? 2 : 10 }
+
+    /// RTM_NEWADDR with `struct ifaddrmsg`.
+    private mutating func append(_ address: NetworkAddress, of device: NetworkDevice) {
+        let header: [UInt8] =
+            [
+                Self.family(address.bytes), UInt8(clamping: address.prefixLength), UInt8(truncatingIfNeeded: address.flags),
+                address.scope,
+            ] + device.index.littleEndianBytes
+        // IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST, IFA_FLAGS
+        var attributes: [(UInt16, [UInt8])] = [(1, address.remote), (2, address.bytes)]
+        if !address.label.isEmpty { attributes.append((3, address.label.bytes + [0])) }
+        if address.broadcast.contains(where: { $0 != 0 }) { attributes.append((4, address.broadcast)) }
+        attributes.append((8, address.flags.littleEndianBytes))
+        append(type: 20, header, attributes)
+    }
+
+    /// RTM_NEWROUTE with `struct rtmsg`.
+    private mutating func append(_ route: NetworkRoute) {
+        // RT_TABLE_COMPAT stands for numbers that need an attribute.
+        let header: [UInt8] =
+            [
+                2, route.prefixLength, 0, route.typeOfService, route.table < 256 ? UInt8(route.table) : 252,
+                route.routingProtocol,
+                route.scope, route.type,
+            ] + UInt32(0).littleEndianBytes
+        // RTA_TABLE, RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC
+        var attributes: [(UInt16, [UInt8])] = [(15, route.table.littleEndianBytes)]
+        if route.prefixLength > 0 { attributes.append((1, route.destination)) }
+        if route.device != 0 { attributes.append((4, route.device.littleEndianBytes)) }
+        if let gateway = route.gateway { attributes.append((5, gateway)) }
+        if route.priority != 0 { attributes.append((6, route.priority.littleEndianBytes)) }
+        if route.preferredSource.contains(where: { $0 != 0 }) { attributes.append((7, route.preferredSource)) }
+        append(type: 24, header, attributes)
+    }
+
+    /// `struct nlmsghdr`, and each attribute with its `struct rtattr`, filled to words of 4 bytes.
+    private mutating func append(type: UInt16, _ header: [UInt8], _ attributes: [(UInt16, [UInt8])]) {
+        var payload = header
+        for (kind, value) in attributes {
+            payload += UInt16(clamping: 4 + value.count).littleEndianBytes + kind.littleEndianBytes + value
+            payload += Array(repeating: 0, count: (4 - value.count % 4) % 4)
+        }
+        bytes += UInt32(clamping: 16 + payload.count).littleEndianBytes + type.littleEndianBytes
+        // Flags, sequence and sender are those of who sends it.
+        bytes += Array(repeating: 0, count: 10) + payload
+    }
+}

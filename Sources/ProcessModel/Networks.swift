@@ -1,0 +1,118 @@
+/// `struct net`, as far as it is known how to make it again.
+public struct NetworkNamespace: Sendable, Hashable {
+    public var devices: [NetworkDevice] = []
+    /// The other ends of its devices that are a veth, by their number.
+    public var peers: [UInt32: NetworkPeer] = [:]
+    /// Routes of IPv4 that somebody has set. Those that the kernel makes for addresses are not among them.
+    public var routes: [NetworkRoute] = []
+    /// Routes that are not understood: of several ways, or by the kernel's nexthop objects.
+    public var unknownRoutes = 0
+    /// Netfilter hooks: rules of nft or iptables, or connection tracking.
+    public var filtersPackets = false
+    /// `fib_has_custom_rules`.
+    public var hasRoutingRules = false
+    /// Its settings of IPv4 are not those of the guest.
+    public var hasOwnSettings = false
+
+    public init() {}
+}
+
+/// `struct net_device`.
+public struct NetworkDevice: Sendable, Hashable {
+    public var index: UInt32
+    public var name: KernelString
+    public var mtu: UInt32
+    /// IFF_*.
+    public var flags: UInt32
+    public var isLoopback: Bool
+    /// `rtnl_link_ops.kind`; empty for a device that no link type made.
+    public var kind: KernelString = ""
+    /// `dev_addr`.
+    public var hardwareAddress: [UInt8] = []
+    public var addresses: [NetworkAddress] = []
+
+    public init(index: UInt32, name: KernelString, mtu: UInt32, flags: UInt32, isLoopback: Bool) {
+        self.index = index
+        self.name = name
+        self.mtu = mtu
+        self.flags = flags
+        self.isLoopback = isLoopback
+    }
+}
+
+/// The end of a veth that is not in the namespace.
+public struct NetworkPeer: Sendable, Hashable {
+    /// Whether it is in the network namespace of the guest's init process.
+    public var isInGuest: Bool
+    public var device: NetworkDevice
+    /// The device that it is a port of.
+    public var master: NetworkDevice?
+
+    public init(isInGuest: Bool, device: NetworkDevice, master: NetworkDevice? = nil) {
+        self.isInGuest = isInGuest
+        self.device = device
+        self.master = master
+    }
+}
+
+/// `struct in_ifaddr` or `struct inet6_ifaddr`: 4 or 16 bytes.
+public struct NetworkAddress: Sendable, Hashable {
+    public var bytes: [UInt8]
+    public var prefixLength: UInt32
+    /// `ifa_address`: that of the other end, which is the same one where there is no single other end.
+    public var remote: [UInt8]
+    /// `ifa_broadcast`, of IPv4; all zero: none.
+    public var broadcast: [UInt8] = []
+    /// RT_SCOPE_*.
+    public var scope: UInt8 = 0
+    /// IFA_F_*.
+    public var flags: UInt32 = 0
+    /// `ifa_label`, of IPv4.
+    public var label: KernelString = ""
+
+    public init(bytes: [UInt8], prefixLength: UInt32) {
+        self.bytes = bytes
+        self.prefixLength = prefixLength
+        remote = bytes
+    }
+}
+
+/// `struct fib_alias` with its `struct fib_info`: a route of IPv4.
+public struct NetworkRoute: Sendable, Hashable {
+    public var table: UInt32
+    /// Four bytes.
+    public var destination: [UInt8]
+    public var prefixLength: UInt8
+    /// RTN_*.
+    public var type: UInt8
+    /// RTPROT_*.
+    public var routingProtocol: UInt8
+    /// RT_SCOPE_*.
+    public var scope: UInt8
+    public var typeOfService: UInt8
+    public var priority: UInt32
+    /// `fib_prefsrc`; all zero: none.
+    public var preferredSource: [UInt8]
+    /// Number of the device; 0: none.
+    public var device: UInt32
+    /// `nhc_gw`, of IPv4; nil: none.
+    public var gateway: [UInt8]?
+
+    public init(
+        table: UInt32, destination: [UInt8], prefixLength: UInt8, type: UInt8, routingProtocol: UInt8, scope: UInt8,
+        typeOfService: UInt8 = 0, priority: UInt32 = 0, preferredSource: [UInt8] = [0, 0, 0, 0], device: UInt32,
+        gateway: [UInt8]? = nil
+    ) {
+        self.table = table
+        self.destination = destination
+        self.prefixLength = prefixLength
+        self.type = type
+        self.routingProtocol = routingProtocol
+        self.scope = scope
+        self.typeOfService = typeOfService
+        self.priority = priority
+        self.preferredSource = preferredSource
+        self.device = device
+        self.gateway = gateway
+    }
+}
