@@ -134,7 +134,7 @@ let package = Package(
                 "KernelTypes", "GuestMemory",
             ]),
         tests("DecompressionTests", ["Decompression", "CCompression"]),
-        tests("KernelProcessesTests", ["KernelProcesses", "GuestMemory"]),
+        tests("KernelProcessesTests", ["KernelProcesses", "KernelObjects", "KernelTypes", "GuestMemory", "SyntheticMemory"]),
         tests("KernelObjectsTests", ["KernelObjects", "SyntheticMemory"]),
         tests("MutationTests", ["Mutation", "GuestMemory", "SyntheticMemory"]),
         tests("CheckpointTests", ["Checkpoint", "ImageDiff", "ProcessModel", "GuestMemory", "PlainJSON"]),

@@ -84,7 +84,9 @@ struct CallsAtWork {
     private static func changes(_ file: OpenFile, byWriting isWrite: Bool) -> Bool {
         switch file.kind {
         case .path, .memfd: isWrite && file.flags & appends != 0
-        case .pipe, .fifo, .eventfd, .timerfd, .signalfd, .inotify, .unixSocket, .inetSocket, .netlinkSocket, .terminal: true
+        case .pipe, .fifo, .eventfd, .timerfd, .signalfd, .inotify, .fanotify, .unixSocket, .inetSocket, .netlinkSocket,
+            .terminal:
+            true
         case .epoll, .unsupported: false
         }
     }

@@ -34,6 +34,7 @@ struct FileAssessor: Sendable {
     private var senders: [UInt64: Set<KernelString?>] = [:]
     private let sharedMemory: [SharedMemoryID: SharedMemory]
     let terminals: TerminalAssessor
+    private let fanotify: FanotifyAssessor
     private let connections: TCPAssessor
 
     /// - Parameter held: the files that some descriptor of the group leads to.
@@ -41,6 +42,7 @@ struct FileAssessor: Sendable {
         pipes = group.pipes
         sharedMemory = group.sharedMemory
         terminals = TerminalAssessor(group, held: held)
+        fanotify = FanotifyAssessor(group, held: held)
         connections = TCPAssessor(
             held.compactMap { id in
                 if case .inetSocket(let socket) = group.openFiles[id]?.kind { socket } else { nil }
@@ -71,6 +73,7 @@ struct FileAssessor: Sendable {
         case .memfd(let id):
             sharedMemory[id]?.memfd == nil ? .refused("a memfd that could not be read") : .full
         case .inotify(let instance): assess(instance)
+        case .fanotify(let group): fanotify.assess(group)
         case .unixSocket(let socket): assess(socket)
         case .inetSocket(let socket): assess(socket)
         case .netlinkSocket(let socket): socket.assessment

@@ -14,6 +14,7 @@ enum FileImage {
         case inotify = 8
         case signalfd = 9
         case terminal = 11
+        case fanotify = 12
         case netlinkSocket = 13
         case timerfd = 17
         case memfd = 18
@@ -131,7 +132,7 @@ enum FileImage {
             })
     }
 
-    /// `inotify_file_entry`. CRIU finds a watched file by its path where it has one (`fh_entry.path`, criu/fsnotify.c), so the handle stays empty.
+    /// `inotify_file_entry` of images/fsnotify.proto.
     static func inotify(id: UInt32, instance: Inotify, file: OpenFile) -> ProtobufMessage {
         entry(
             .inotify, id: id, field: 13,
@@ -148,13 +149,7 @@ enum FileImage {
                         image.unsigned(4, UInt32(0))
                         image.unsigned(5, UInt32(truncatingIfNeeded: watch.device))
                         image.unsigned(6, UInt32(bitPattern: watch.descriptor))
-                        image.message(7) { handle in
-                            handle.unsigned(1, UInt32(0))
-                            handle.unsigned(2, UInt32(0))
-                            // FH_ENTRY_SIZES__min_entries: CRIU counts on so many.
-                            handle.repeated(3, Array(repeating: UInt64(0), count: 16))
-                            handle.data(4, path.bytes)
-                        }
+                        image.message(7, handle(path))
                     }
                 }
             })

@@ -62,6 +62,18 @@ struct FileTable: Sendable {
         terminals = table
     }
 
+    /// Where the mounts are that fanotify groups have marks on. The root is always there.
+    var markedMounts: [String] {
+        var paths: Set<String> = []
+        for (id, type) in types where type == .fanotify {
+            guard case .fanotify(let fanotify) = group.openFiles[FileID(rawValue: id)]?.kind else { continue }
+            for case .mount(_, let path?) in fanotify.marks.map(\.target) where path.description != "/" {
+                paths.insert(path.description)
+            }
+        }
+        return paths.sorted()
+    }
+
     /// What a process is to be told about its controlling terminal.
     func terminalObstacle(of process: DeadProcess) -> Obstacle? { assessor.terminals.obstacle(of: process) }
 
@@ -140,6 +152,7 @@ struct FileTable: Sendable {
         case .signalfd(let mask): append(id, .signalfd, FileImage.signalfd(id: raw, mask: mask, file: file))
         case .memfd(let memory): append(id, .memfd, FileImage.memfd(id: raw, memory: memory, file: file))
         case .inotify(let instance): append(id, .inotify, FileImage.inotify(id: raw, instance: instance, file: file))
+        case .fanotify(let group): append(id, .fanotify, FileImage.fanotify(id: raw, group: group, file: file))
         case .unixSocket(let socket):
             append(
                 id, .unixSocket,

@@ -73,6 +73,7 @@ public enum GroupCheckpoint {
         record.cgroupRoot = plan.cgroups.namespaceRoot
         // What the agent cannot do with would cost it all of the manifest.
         if let mounts = plan.namespaces.mounts, plan.verdict != .refused { record.setMounts(mounts) }
+        record.requiredMounts = plan.files.markedMounts
         record.sockets = plan.socketOptions.sockets
         record.pseudoTerminals = plan.files.terminals?.numbersNeeded ?? []
         record.hasNetworkNamespace = plan.namespaces.network != nil

@@ -21,6 +21,9 @@ enum MountedFiles {
                 refuse("\(node.path) of the guest is open, which the group's mount namespace does not have")
             }
         }
+        if mounts != nil, files.types.values.contains(.fanotify) {
+            refuse("fanotify groups do not come back in a mount namespace of their own")
+        }
         if mounts != nil, let terminals = files.terminals, !terminals.files.isEmpty {
             refuse("terminals do not come back in a mount namespace of their own")
         }

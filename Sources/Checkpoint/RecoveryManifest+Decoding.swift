@@ -85,6 +85,9 @@ extension RecoveryManifest.Group {
         mounts = try node.optionalList("mounts") { (node) throws(ManifestError) in
             RecoveryManifest.Mount(key: try node.fileName("key"), path: try node.directoryPath("path"))
         }
+        requiredMounts = try node.optionalList("required_mounts") { (node) throws(ManifestError) in
+            try node.directoryPath("path")
+        }
         bytes = try node.unsigned("bytes")
         pages = try node.unsigned("pages")
         pseudoTerminals = try (node.optionalIntegers("pseudo_terminals", in: 0...1000) ?? []).map { UInt32($0) }

@@ -40,6 +40,7 @@ extension RecoveryManifest.Group {
             "mount_root": JSONValue(mountRoot), "mount_root_flags": mountRootFlags.map { JSONValue($0) } ?? .null,
             "overlay": overlay?.json ?? .null,
             "mounts": .array(mounts.map { ["key": .string($0.key), "path": .string($0.path)] }),
+            "required_mounts": .array(requiredMounts.map { ["path": .string($0)] }),
             "pseudo_terminals": .array(pseudoTerminals.map { JSONValue($0) }),
             "processes": .array(processes.map(\.json)), "bytes": JSONValue(bytes), "pages": JSONValue(pages),
             "sockets": .array(sockets.map(\.json)),

@@ -87,6 +87,8 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var mountRootFlags: UInt64?
         /// What of the guest is mounted there.
         public var mounts: [Mount] = []
+        /// Where the guest has to have something mounted before the group is restored.
+        public var requiredMounts: [String] = []
         /// Numbers N of the /dev/pts/N that CRIU will make: nobody else may have them then.
         public var pseudoTerminals: [UInt32]
         public var processes: [Process]

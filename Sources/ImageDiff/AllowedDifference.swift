@@ -131,6 +131,10 @@ struct AllowedDifference: Sendable {
             .file, "epfd.target *.inode", "CRIU finds duplicates of a watched descriptor by it; XenPR gives numbers that exist",
             when: "only CRIU has it", missing: .a),
         AllowedDifference(
+            .file, "*.f_handle.*", "XenPR gives the path by which CRIU finds what is watched, and no handle",
+            when: "XenPR has zeros"
+        ) { ["0", "0x0"].contains($0.a) },
+        AllowedDifference(
             .file, "*.ns_id", "all are in the one network namespace of the system", when: "only CRIU has it", missing: .a),
         AllowedDifference(.file, "*.opts.so_*", "left out means 0", when: "only CRIU has it: 0") { $0.a == nil && $0.b == "0" },
         AllowedDifference(

@@ -172,8 +172,16 @@ struct FileNames {
     private func own(_ id: UInt64, _ entry: ProtobufFields) throws(ImageDiffError) -> FlatFields {
         var fields = try MessageSchema.file.flatten(entry)
         fields["id"] = nil
-        for kind in ["reg", "isk", "nlsk", "efd", "epfd", "sgfd", "tfd", "ify", "usk", "fifo", "pipe", "tty", "memfd"] {
+        for kind in [
+            "reg", "isk", "nlsk", "efd", "epfd", "sgfd", "tfd", "ify", "ffy", "psk", "usk", "fifo", "pipe", "tty", "memfd",
+        ] {
             fields["\(kind).id"] = nil
+        }
+        // Of watches and marks, which is that of their file or, as CRIU writes it, 0.
+        for list in ["ify.wd", "ffy.mark"] {
+            for index in 0... {
+                guard fields.removeValue(forKey: "\(list)[\(index)].id") != nil else { break }
+            }
         }
         fields.merge(removed[id] ?? [:]) { first, _ in first }
         // TCP_LISTEN: of others CRIU notes the bytes that wait there (idiag_wqueue), and nobody reads it.

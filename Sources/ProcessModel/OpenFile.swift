@@ -13,11 +13,12 @@ public struct OpenFile: Sendable {
         case signalfd(mask: UInt64)
         case memfd(SharedMemoryID)
         case inotify(Inotify)
+        case fanotify(Fanotify)
         case unixSocket(UnixSocket)
         case inetSocket(InetSocket)
         case netlinkSocket(NetlinkSocket)
         case terminal(TerminalFile)
-        /// What cannot be brought back, in words: "inotify", "established TCP connection to 10.0.0.1:80".
+        /// What cannot be brought back, in words: "io_uring instance", "established TCP connection to 10.0.0.1:80".
         case unsupported(String)
     }
 

@@ -30,6 +30,7 @@ struct GroupRestore {
         }
         if let taken = takenPID() { throw AgentError(description: taken) }
         try checkLinks()
+        try checkRequirements()
         try cgroup.create()
         try makeCgroups(in: cgroup)
         try mountRoot()

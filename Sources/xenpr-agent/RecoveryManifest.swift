@@ -38,6 +38,8 @@ struct RecoveryManifest {
         /// MS_* that it has to get; nil: it is as the guest has it.
         let mountRootFlags: UInt64?
         let mounts: [Mount]
+        /// Where the guest has to have something mounted.
+        let requiredMounts: [String]
         /// Numbers N of the /dev/pts/N that it had both ends of, or the master.
         let pseudoTerminals: [Int]
         let processes: [Process]
@@ -242,6 +244,7 @@ extension RecoveryManifest.Group {
             mounts.append(RecoveryManifest.Mount(key: key, path: try Self.place(path)))
         }
         self.mounts = mounts
+        requiredMounts = (json["required_mounts"]?.arrayValue ?? []).compactMap { $0["path"]?.stringValue }
         pseudoTerminals = (json["pseudo_terminals"]?.arrayValue ?? []).compactMap {
             $0.integerValue.flatMap { Int(exactly: $0) }
         }

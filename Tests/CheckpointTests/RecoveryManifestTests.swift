@@ -18,6 +18,7 @@ import Testing
         attributes.timerSlackNanoseconds = 1
         attributes.ioPriority = 2 << 13 | 6
         attributes.coredumpFilter = 0x7f
+        group.requiredMounts = ["/srv/a mount"]
         group.processes = [
             RecoveryManifest.Process(
                 pid: 2000, command: "keeper", verdict: .degraded, reasons: ["y"], memoryBytes: 4096, files: 3, sockets: 0,
@@ -53,7 +54,7 @@ import Testing
         (#""groups/counter/images""#, #""a//b""#),
         (#""groups/counter/images""#, #""a\u0000b""#), (#""name":"counter""#, #""name":"..""#),
         (#""name":"counter""#, #""name":"a/b""#),
-        (#""/var/log/a""#, #""var/log/a""#), (#""/var/log/a""#, #""/var/../etc/passwd""#),
+        (#""/srv/a mount""#, #""srv""#), (#""/var/log/a""#, #""var/log/a""#), (#""/var/log/a""#, #""/var/../etc/passwd""#),
         (#""/xenpr/counter""#, #""/xenpr/../..""#),
         (#""root_pid":2000"#, #""root_pid":-1"#), (#""root_pid":2000"#, #""root_pid":0"#),
         (#""largest_pid":2003"#, #""largest_pid":99999999"#),

@@ -61,13 +61,19 @@ extension MessageSchema {
         .number(7, "pos"),
     ])
 
+    private static let fileHandle = MessageSchema([
+        .number(1, "bytes"), .number(2, "type"), .hex(3, "handle").repeated, .text(4, "path"), .number(5, "mnt_id"),
+    ])
+
+    private static let mark = MessageSchema([
+        .number(1, "id"), .number(2, "type"), .hex(3, "mflags"), .hex(4, "mask"), .hex(5, "ignored_mask"), .hex(6, "s_dev"),
+        .message(7, "ie", MessageSchema([.number(1, "i_ino"), .message(2, "f_handle", fileHandle)])),
+        .message(8, "me", MessageSchema([.number(1, "mnt_id"), .text(2, "path")])),
+    ])
+
     private static let watch = MessageSchema([
         .number(1, "id"), .number(2, "i_ino"), .hex(3, "mask"), .hex(4, "ignored_mask"), .hex(5, "s_dev"), .number(6, "wd"),
-        .message(
-            7, "f_handle",
-            MessageSchema([
-                .number(1, "bytes"), .number(2, "type"), .hex(3, "handle").repeated, .text(4, "path"), .number(5, "mnt_id"),
-            ])),
+        .message(7, "f_handle", fileHandle),
     ])
 
     static let pipe = MessageSchema([.number(1, "id"), .number(2, "pipe_id"), .octal(3, "flags"), .message(4, "fown", owner)])
@@ -94,6 +100,12 @@ extension MessageSchema {
             13, "ify",
             MessageSchema([.number(1, "id"), .octal(2, "flags"), .message(4, "fown", owner), .message(5, "wd", watch).repeated])
         ),
+        .message(
+            14, "ffy",
+            MessageSchema([
+                .number(1, "id"), .octal(2, "flags"), .message(3, "fown", owner), .hex(4, "faflags"), .hex(5, "evflags"),
+                .message(6, "mark", mark).repeated,
+            ])),
         .message(16, "usk", unixSocket),
         .message(17, "fifo", MessageSchema([.number(1, "id"), .number(2, "pipe_id"), .number(3, "regf_id")])),
         .message(18, "pipe", pipe),

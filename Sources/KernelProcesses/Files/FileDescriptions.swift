@@ -20,6 +20,7 @@ extension OpenFile {
         case .signalfd: "signalfd"
         case .memfd: "memfd"
         case .inotify: "inotify"
+        case .fanotify: "fanotify"
         case .unixSocket: "unix"
         case .inetSocket(let socket):
             (socket.transport == 6 ? "tcp" : socket.transport == 17 ? "udp" : "inet") + (socket.family == 10 ? "6" : "")
@@ -48,6 +49,7 @@ extension OpenFile {
             return "\(memory?.memfd?.name ?? ""), \(memory?.sizeBytes ?? 0) bytes"
         case .inotify(let instance):
             return "watches " + instance.watches.map { $0.path.map { "\($0)" } ?? "inode \($0.inode)" }.joined(separator: ", ")
+        case .fanotify(let group): return group.summary
         case .unixSocket(let socket): return socket.summary
         case .inetSocket(let socket): return socket.summary
         case .netlinkSocket(let socket): return "protocol \(socket.transport), port \(socket.port)"
@@ -55,6 +57,20 @@ extension OpenFile {
             return "\(terminal.node.path)" + (terminal.isHungUp ? ", hung up" : "")
         case .unsupported(let words): return words
         }
+    }
+}
+
+extension Fanotify {
+    var summary: String {
+        "marks "
+            + marks.map { mark in
+                switch mark.target {
+                case .inode(let inode, let path): path.map { "\($0)" } ?? "inode \(inode)"
+                case .mount(let id, let path): "mount " + (path.map { "\($0)" } ?? "\(id)")
+                case .filesystem: "a filesystem"
+                case .other: "something else"
+                }
+            }.joined(separator: ", ")
     }
 }
 

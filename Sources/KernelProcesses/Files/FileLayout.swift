@@ -14,6 +14,7 @@ public struct FileLayout: Sendable {
     let pipe: PipeLayout
     let events: EventLayout
     let inotify: InotifyLayout?
+    let fanotify: FanotifyLayout?
     let sharedMemory: SharedMemoryLayout
     let sockets: SocketLayout
     let locks: FileLockLayout
@@ -35,6 +36,7 @@ public struct FileLayout: Sendable {
         pipe = try PipeLayout(types)
         events = try EventLayout(types)
         inotify = try InotifyLayout(types)
+        fanotify = try FanotifyLayout(types)
         sharedMemory = try SharedMemoryLayout(types)
         sockets = try SocketLayout(types)
         locks = try FileLockLayout(types)

@@ -4,7 +4,8 @@ import KernelTypes
 /// Tells what a file is open on by its table of operations (`file->f_op`), each of which is a symbol of the kernel.
 struct FileOperations: Sendable {
     enum Kind: Sendable, Hashable {
-        case pipe, socket, eventfd, epoll, timerfd, signalfd, inotify, sharedMemory, hugePages, terminal, hungUpTerminal
+        case pipe, socket, eventfd, epoll, timerfd, signalfd, inotify, fanotify, sharedMemory, hugePages, terminal,
+            hungUpTerminal
         /// Known, and not to be brought back: what to call it.
         case unsupported(String)
     }
@@ -22,7 +23,7 @@ struct FileOperations: Sendable {
         "signalfd_fops": .signalfd,
         "shmem_file_operations": .sharedMemory,
         "inotify_fops": .inotify,
-        "fanotify_fops": .unsupported("fanotify group"),
+        "fanotify_fops": .fanotify,
         "io_uring_fops": .unsupported("io_uring instance"),
         "perf_fops": .unsupported("performance event"),
         "userfaultfd_fops": .unsupported("userfaultfd"),

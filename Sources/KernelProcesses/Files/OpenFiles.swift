@@ -66,6 +66,7 @@ extension FileReader {
         case .timerfd: return try timer(at: kernel.pointer(fields.privateData, of: address))
         case .signalfd: return try signalMask(at: kernel.pointer(fields.privateData, of: address))
         case .inotify: return try inotify(at: kernel.pointer(fields.privateData, of: address))
+        case .fanotify: return try fanotify(at: kernel.pointer(fields.privateData, of: address))
         case .sharedMemory where try filesystem(ofInode: inode).isKernelInternal:
             let memory = sharedMemory(ofInode: inode)
             if sharedMemory[memory]?.memfd != nil || isAnonymous(memory) { return .memfd(memory) }

@@ -18,6 +18,7 @@ enum FileText {
         case .timerfd: "anon_inode:[timerfd]"
         case .signalfd: "anon_inode:[signalfd]"
         case .inotify: "anon_inode:inotify"
+        case .fanotify: "anon_inode:[fanotify]"
         case .memfd(let id):
             group.sharedMemory[id]?.memfd.map { "/memfd:\($0.name) (deleted)" }
         case .unixSocket(let socket): "socket:[\(socket.inode)]"
