@@ -134,7 +134,9 @@ let package = Package(
                 "KernelTypes", "GuestMemory",
             ]),
         tests("DecompressionTests", ["Decompression", "CCompression"]),
-        tests("KernelProcessesTests", ["KernelProcesses", "KernelObjects", "KernelTypes", "GuestMemory", "SyntheticMemory"]),
+        tests(
+            "KernelProcessesTests",
+            ["KernelProcesses", "KernelObjects", "KernelTypes", "GuestMemory", "ProcessModel", "SyntheticMemory"]),
         tests("KernelObjectsTests", ["KernelObjects", "SyntheticMemory"]),
         tests("MutationTests", ["Mutation", "GuestMemory", "SyntheticMemory"]),
         tests("CheckpointTests", ["Checkpoint", "ImageDiff", "ProcessModel", "GuestMemory", "PlainJSON"]),

@@ -85,7 +85,7 @@ struct CallsAtWork {
         switch file.kind {
         case .path, .memfd: isWrite && file.flags & appends != 0
         case .pipe, .fifo, .eventfd, .timerfd, .signalfd, .inotify, .fanotify, .unixSocket, .inetSocket, .netlinkSocket,
-            .terminal:
+            .packetSocket, .terminal:
             true
         case .epoll, .unsupported: false
         }

@@ -77,6 +77,7 @@ struct FileAssessor: Sendable {
         case .unixSocket(let socket): assess(socket)
         case .inetSocket(let socket): assess(socket)
         case .netlinkSocket(let socket): socket.assessment
+        case .packetSocket(let socket): socket.assessment
         case .terminal: terminals.assess(id)
         case .unsupported(let what): .refused(what)
         }

@@ -13,6 +13,7 @@ enum FileImage {
         case epoll = 7
         case inotify = 8
         case signalfd = 9
+        case packetSocket = 10
         case terminal = 11
         case fanotify = 12
         case netlinkSocket = 13

@@ -170,6 +170,7 @@ struct FileTable: Sendable {
             append(id, .inetSocket, SocketImage.inet(id: raw, socket: socket, connection: connection, file: file))
             if let connection { connections.append((id, socket, connection)) }
         case .netlinkSocket(let socket): append(id, .netlinkSocket, SocketImage.netlink(id: raw, socket: socket, file: file))
+        case .packetSocket(let socket): append(id, .packetSocket, SocketImage.packet(id: raw, socket: socket, file: file))
         case .terminal: terminalFiles.append(id)
         case .unsupported: break
         }

@@ -74,6 +74,7 @@ public enum GroupCheckpoint {
         // What the agent cannot do with would cost it all of the manifest.
         if let mounts = plan.namespaces.mounts, plan.verdict != .refused { record.setMounts(mounts) }
         record.requiredMounts = plan.files.markedMounts
+        record.requiredDevices = plan.packetSockets.devices
         record.sockets = plan.socketOptions.sockets
         record.pseudoTerminals = plan.files.terminals?.numbersNeeded ?? []
         record.hasNetworkNamespace = plan.namespaces.network != nil
@@ -107,7 +108,7 @@ public enum GroupCheckpoint {
 
     private static func isSocket(_ file: OpenFile?) -> Bool {
         switch file?.kind {
-        case .unixSocket, .inetSocket, .netlinkSocket: true
+        case .unixSocket, .inetSocket, .netlinkSocket, .packetSocket: true
         default: false
         }
     }

@@ -10,6 +10,7 @@ struct GroupPlan: Sendable {
     let hugePages: HugePages
     let cgroups: GroupCgroups
     let socketOptions: LateSocketOptions
+    let packetSockets: PacketSocketPlan
     let processes: [ProcessPlan]
     private(set) var files: FileTable
     /// Of the group as a whole.
@@ -40,10 +41,12 @@ struct GroupPlan: Sendable {
         }
         let socketOptions = LateSocketOptions(group, files: files)
         self.socketOptions = socketOptions
+        let packetSockets = PacketSocketPlan(group, files: files, hasNetworkNamespace: namespaces.network != nil)
+        self.packetSockets = packetSockets
         let found =
             group.obstacles + tree.obstacles + namespaces.obstacles + foreignSegments + hugePages.obstacles
             + cgroups.obstacles + socketOptions.obstacles
-            + pids.obstacles + users.obstacles
+            + packetSockets.obstacles + pids.obstacles + users.obstacles
             + ProcessFiles.obstacles(of: group, isNamespace: pids.number != nil)
             + MountedFiles.obstacles(of: group, files: files, in: namespaces.mounts)
             + (namespaces.network.map(NetworkAssessment.obstacles) ?? [])
@@ -109,7 +112,7 @@ extension Mapping.Kind {
     /// The open file behind a mapping.
     var file: FileID? {
         switch self {
-        case .privateFile(let file), .sharedFile(let file), .memfd(let file, _): file
+        case .privateFile(let file), .sharedFile(let file), .memfd(let file, _), .packetRing(let file, _): file
         default: nil
         }
     }

@@ -8,7 +8,13 @@ struct LateSocketOptions: Sendable {
     init(_ group: ProtectedGroup, files: FileTable) {
         var waiting: [FileID: [LateSocketOption]] = [:]
         for (id, file) in group.openFiles where files.held.files.contains(id) && files.assessments[id]?.treatment == .asItWas {
-            if case .inetSocket(let socket) = file.kind, !socket.lateOptions.isEmpty { waiting[id] = socket.lateOptions }
+            let options: [LateSocketOption] =
+                switch file.kind {
+                case .inetSocket(let socket): socket.lateOptions
+                case .packetSocket(let socket): socket.lateOptions
+                default: []
+                }
+            if !options.isEmpty { waiting[id] = options }
         }
         for process in group.processes {
             let descriptors = process.descriptorTable.flatMap { group.descriptorTables[$0]?.descriptors } ?? []

@@ -13,6 +13,7 @@ enum MemoryImage {
         static let anonymousShared: UInt32 = 1 << 8
         static let anonymousPrivate: UInt32 = 1 << 9
         static let systemV: UInt32 = 1 << 10
+        static let socket: UInt32 = 1 << 11
         static let vvar: UInt32 = 1 << 12
         static let memfd: UInt32 = 1 << 14
         static let untouchable: UInt32 = 1 << 16
@@ -82,7 +83,7 @@ enum MemoryImage {
     static func holdsPages(_ kind: Mapping.Kind) -> Bool {
         switch kind {
         case .anonymous, .heap, .stack, .privateFile, .vdso, .memfd(_, isPrivate: true): true
-        case .sharedFile, .sharedAnonymous, .memfd, .systemVSharedMemory, .vvar, .kernelGate, .unsupported: false
+        case .sharedFile, .sharedAnonymous, .memfd, .systemVSharedMemory, .packetRing, .vvar, .kernelGate, .unsupported: false
         }
     }
 
@@ -119,6 +120,11 @@ enum MemoryImage {
             fileFlags = isWritable ? 2 : 0
         case .memfd(let file, let isPrivate):
             status |= Status.memfd | (isPrivate ? Status.filePrivate : Status.fileShared)
+            flags = isPrivate ? MapFlag.isPrivate : MapFlag.shared
+            object = UInt64(files(file) ?? 0)
+            fileFlags = openFlags(file) & 3
+        case .packetRing(let file, let isPrivate):
+            status |= Status.socket
             flags = isPrivate ? MapFlag.isPrivate : MapFlag.shared
             object = UInt64(files(file) ?? 0)
             fileFlags = openFlags(file) & 3

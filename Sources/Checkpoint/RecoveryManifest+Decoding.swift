@@ -88,6 +88,9 @@ extension RecoveryManifest.Group {
         requiredMounts = try node.optionalList("required_mounts") { (node) throws(ManifestError) in
             try node.directoryPath("path")
         }
+        requiredDevices = try node.optionalList("required_devices") { (node) throws(ManifestError) in
+            RecoveryManifest.Device(name: try node.text("name"), number: try node.integer("number", in: 1...Int32.max))
+        }
         bytes = try node.unsigned("bytes")
         pages = try node.unsigned("pages")
         pseudoTerminals = try (node.optionalIntegers("pseudo_terminals", in: 0...1000) ?? []).map { UInt32($0) }

@@ -41,6 +41,8 @@ extension RecoveryManifest.Group {
             "overlay": overlay?.json ?? .null,
             "mounts": .array(mounts.map { ["key": .string($0.key), "path": .string($0.path)] }),
             "required_mounts": .array(requiredMounts.map { ["path": .string($0)] }),
+            "required_devices": .array(
+                requiredDevices.map { ["name": .string($0.name), "number": JSONValue($0.number)] }),
             "pseudo_terminals": .array(pseudoTerminals.map { JSONValue($0) }),
             "processes": .array(processes.map(\.json)), "bytes": JSONValue(bytes), "pages": JSONValue(pages),
             "sockets": .array(sockets.map(\.json)),

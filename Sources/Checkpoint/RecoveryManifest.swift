@@ -89,6 +89,8 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var mounts: [Mount] = []
         /// Where the guest has to have something mounted before the group is restored.
         public var requiredMounts: [String] = []
+        /// Network devices that have to have the same numbers, by which packet sockets are bound to them.
+        public var requiredDevices: [Device] = []
         /// Numbers N of the /dev/pts/N that CRIU will make: nobody else may have them then.
         public var pseudoTerminals: [UInt32]
         public var processes: [Process]
@@ -149,6 +151,17 @@ public struct RecoveryManifest: Sendable, Equatable {
         public init(key: String, path: String) {
             self.key = key
             self.path = path
+        }
+    }
+
+    /// A network device and its number (`ifindex`).
+    public struct Device: Sendable, Equatable {
+        public var name: String
+        public var number: Int32
+
+        public init(name: String, number: Int32) {
+            self.name = name
+            self.number = number
         }
     }
 

@@ -82,7 +82,7 @@ struct GroupBuilder {
             name: name, cgroupPath: KernelString("/xenpr/" + name), clocks: clocks, initNamespaces: initNamespaces)
         files = FileReader(
             kernel: kernel.reader, layout: kernel.layout.files, clocks: clocks,
-            overlays: kernel.overlayInodes)
+            overlays: kernel.overlayInodes, packets: kernel.packetSockets)
         pages = KernelPages(kernel: kernel)
     }
 

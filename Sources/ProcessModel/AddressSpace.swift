@@ -54,6 +54,8 @@ public struct Mapping: Sendable, Hashable {
         case memfd(FileID, isPrivate: Bool)
         /// System V shared memory: an attached segment of an IPC namespace, which is named by its inode number.
         case systemVSharedMemory(SharedMemoryID, id: Int32, namespace: UInt32, isWritable: Bool)
+        /// The rings of a packet socket.
+        case packetRing(FileID, isPrivate: Bool)
         case vdso
         case vvar
         /// `vsyscall` and other areas of the kernel's that each process has and nobody saves.

@@ -17,6 +17,7 @@ public struct OpenFile: Sendable {
         case unixSocket(UnixSocket)
         case inetSocket(InetSocket)
         case netlinkSocket(NetlinkSocket)
+        case packetSocket(PacketSocket)
         case terminal(TerminalFile)
         /// What cannot be brought back, in words: "io_uring instance", "established TCP connection to 10.0.0.1:80".
         case unsupported(String)

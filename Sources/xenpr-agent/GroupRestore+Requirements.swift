@@ -1,6 +1,17 @@
+import Glibc
+
 extension GroupRestore {
     /// Whether the guest has what the images name and CRIU would not miss.
     func checkRequirements() throws(AgentError) {
+        for device in group.requiredDevices {
+            // The name is a C string that lives as long as the call.
+            let number = unsafe if_nametoindex(device.name)
+            guard number != UInt32(bitPattern: device.number) else { continue }
+            let now = number == 0 ? "not there" : "number \(number)"
+            throw AgentError(
+                description:
+                    "network device \(device.name) is \(now); a packet socket was bound to it as number \(device.number)")
+        }
         guard !group.requiredMounts.isEmpty else { return }
         let mounted = Self.mountPoints(in: readText("/proc/self/mountinfo") ?? "")
         for path in group.requiredMounts where !mounted.contains(path) {

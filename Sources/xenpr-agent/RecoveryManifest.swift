@@ -40,6 +40,8 @@ struct RecoveryManifest {
         let mounts: [Mount]
         /// Where the guest has to have something mounted.
         let requiredMounts: [String]
+        /// Network devices that have to have these numbers.
+        let requiredDevices: [(name: String, number: Int32)]
         /// Numbers N of the /dev/pts/N that it had both ends of, or the master.
         let pseudoTerminals: [Int]
         let processes: [Process]
@@ -244,6 +246,12 @@ extension RecoveryManifest.Group {
             mounts.append(RecoveryManifest.Mount(key: key, path: try Self.place(path)))
         }
         self.mounts = mounts
+        requiredDevices = (json["required_devices"]?.arrayValue ?? []).compactMap { device in
+            guard let name = device["name"]?.stringValue,
+                let number = device["number"]?.integerValue.flatMap({ Int32(exactly: $0) })
+            else { return nil }
+            return (name, number)
+        }
         requiredMounts = (json["required_mounts"]?.arrayValue ?? []).compactMap { $0["path"]?.stringValue }
         pseudoTerminals = (json["pseudo_terminals"]?.arrayValue ?? []).compactMap {
             $0.integerValue.flatMap { Int(exactly: $0) }

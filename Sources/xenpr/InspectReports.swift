@@ -106,6 +106,7 @@ struct MemoryReport: InspectReport {
         case .sharedAnonymous(let id): "shared memory \(id)"
         case .memfd(let id, _): path(id)
         case .systemVSharedMemory(_, let id, _, _): "System V shared memory \(id)"
+        case .packetRing(let id, _): "packet ring, " + path(id)
         case .vdso: "[vdso]"
         case .vvar: "[vvar]"
         case .kernelGate: "[vsyscall]"

@@ -18,6 +18,7 @@ import Testing
         attributes.timerSlackNanoseconds = 1
         attributes.ioPriority = 2 << 13 | 6
         attributes.coredumpFilter = 0x7f
+        group.requiredDevices = [RecoveryManifest.Device(name: "eth0", number: 2)]
         group.requiredMounts = ["/srv/a mount"]
         group.processes = [
             RecoveryManifest.Process(
@@ -54,7 +55,8 @@ import Testing
         (#""groups/counter/images""#, #""a//b""#),
         (#""groups/counter/images""#, #""a\u0000b""#), (#""name":"counter""#, #""name":"..""#),
         (#""name":"counter""#, #""name":"a/b""#),
-        (#""/srv/a mount""#, #""srv""#), (#""/var/log/a""#, #""var/log/a""#), (#""/var/log/a""#, #""/var/../etc/passwd""#),
+        (#""/srv/a mount""#, #""srv""#), (#""number":2"#, #""number":0"#), (#""/var/log/a""#, #""var/log/a""#),
+        (#""/var/log/a""#, #""/var/../etc/passwd""#),
         (#""/xenpr/counter""#, #""/xenpr/../..""#),
         (#""root_pid":2000"#, #""root_pid":-1"#), (#""root_pid":2000"#, #""root_pid":0"#),
         (#""largest_pid":2003"#, #""largest_pid":99999999"#),

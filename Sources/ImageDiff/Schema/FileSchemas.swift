@@ -56,6 +56,20 @@ extension MessageSchema {
         .message(12, "opts", socketOptions), .number(13, "ns_id"),
     ])
 
+    private static let packetRing = MessageSchema([
+        .number(1, "block_size"), .number(2, "block_nr"), .number(3, "frame_size"), .number(4, "frame_nr"),
+        .number(5, "retire_tmo"), .number(6, "sizeof_priv"), .hex(7, "features"),
+    ])
+
+    private static let packetSocket = MessageSchema([
+        .number(1, "id"), .number(2, "type"), .hex(3, "protocol"), .octal(4, "flags"), .number(5, "ifindex"),
+        .message(6, "fown", owner), .message(7, "opts", socketOptions), .number(8, "version"), .number(9, "reserve"),
+        .number(10, "aux_data"), .number(11, "orig_dev"), .number(12, "vnet_hdr"), .number(13, "loss"),
+        .number(14, "timestamp"), .number(15, "copy_thresh"),
+        .message(16, "mclist", MessageSchema([.number(1, "index"), .number(2, "type"), .bytes(3, "addr")])).repeated,
+        .hex(17, "fanout"), .message(18, "rx_ring", packetRing), .message(19, "tx_ring", packetRing), .number(20, "ns_id"),
+    ])
+
     private static let epollTarget = MessageSchema([
         .number(1, "id"), .number(2, "tfd"), .hex(3, "events"), .hex(4, "data"), .hex(5, "dev"), .number(6, "inode"),
         .number(7, "pos"),
@@ -80,7 +94,7 @@ extension MessageSchema {
 
     static let file = MessageSchema([
         .number(1, "type"), .number(2, "id"), .message(3, "reg", regularFile), .message(4, "isk", inetSocket),
-        .message(7, "nlsk", netlinkSocket),
+        .message(6, "psk", packetSocket), .message(7, "nlsk", netlinkSocket),
         .message(
             8, "efd", MessageSchema([.number(1, "id"), .octal(2, "flags"), .message(3, "fown", owner), .number(4, "counter")])),
         .message(

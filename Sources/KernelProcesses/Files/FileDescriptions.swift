@@ -25,6 +25,7 @@ extension OpenFile {
         case .inetSocket(let socket):
             (socket.transport == 6 ? "tcp" : socket.transport == 17 ? "udp" : "inet") + (socket.family == 10 ? "6" : "")
         case .netlinkSocket: "netlink"
+        case .packetSocket: "packet"
         case .terminal: "terminal"
         case .unsupported: "unsupported"
         }
@@ -53,6 +54,7 @@ extension OpenFile {
         case .unixSocket(let socket): return socket.summary
         case .inetSocket(let socket): return socket.summary
         case .netlinkSocket(let socket): return "protocol \(socket.transport), port \(socket.port)"
+        case .packetSocket(let socket): return socket.summary
         case .terminal(let terminal):
             return "\(terminal.node.path)" + (terminal.isHungUp ? ", hung up" : "")
         case .unsupported(let words): return words
@@ -97,6 +99,16 @@ extension UnixSocket {
         let waiting = waitingConnections &+ waitingClients
         if waiting > 0 { parts.append("\(waiting) connections waiting") }
         return parts.isEmpty ? "[\(inode)]" : parts.joined(separator: ", ")
+    }
+}
+
+extension PacketSocket {
+    var summary: String {
+        let device = device.map { $0.name.map { "\($0)" } ?? "device \($0.number)" } ?? "all devices"
+        var text = "protocol 0x" + String(transport.byteSwapped, radix: 16) + " of " + device
+        if ringBytes > 0 { text += ", rings of \(ringBytes) bytes" }
+        if queuedPackets > 0 { text += ", \(queuedPackets) packets queued" }
+        return text
     }
 }
 

@@ -14,6 +14,8 @@ public struct FileReader {
     let frames: FrameTable
     /// nil: the kernel has no overlays.
     let overlays: OverlayInodeLayout?
+    /// nil: the kernel has no packet sockets, or does not tell of them.
+    let packets: PacketSocketLayout?
     /// That of the guest's init process; nil: not known.
     let guestMountNamespace: VirtualAddress?
 
@@ -69,17 +71,22 @@ public struct FileReader {
 
     /// The symbols that the reader asks for; missing ones only make files of their kind unsupported.
     public static let symbols: Set<String> = FileOperations.symbols.union([
-        "vmemmap_base", "tick_nsec", "tk_ntp_data", "super_blocks",
+        "vmemmap_base", "tick_nsec", "tk_ntp_data", "super_blocks", "packet_direct_xmit",
     ])
 
     /// - Parameters:
     ///   - clocks: of the guest at the crash; what timers have left is counted from there.
     ///   - overlays: of the module, where it is loaded.
-    init(kernel: KernelReader, layout: FileLayout, clocks: GuestClocks, overlays: OverlayInodeLayout?) {
+    ///   - packets: of the module too.
+    init(
+        kernel: KernelReader, layout: FileLayout, clocks: GuestClocks, overlays: OverlayInodeLayout?,
+        packets: PacketSocketLayout?
+    ) {
         self.kernel = kernel
         self.layout = layout
         self.clocks = clocks
         self.overlays = overlays
+        self.packets = packets
         operations = FileOperations(symbols: kernel.symbols)
         frames = FrameTable(kernel: kernel, layout: layout.pages)
         guestMountNamespace = kernel.symbols.addresses["init_nsproxy"].flatMap {

@@ -7,6 +7,7 @@ extension FileReader {
     private static let inetFamily: UInt32 = 2
     private static let inet6Family: UInt32 = 10
     private static let netlinkFamily: UInt32 = 16
+    private static let packetFamily: UInt32 = 17
 
     /// The socket at `address` (`struct socket *`), on which `file` is open.
     mutating func socket(at address: VirtualAddress, file: FileID) throws(MemoryFault) -> OpenFile.Kind {
@@ -20,6 +21,9 @@ extension FileReader {
         case Self.netlinkFamily:
             guard let netlink = try netlinkSocket(at: sock, socket: address) else { break }
             return .netlinkSocket(netlink)
+        case Self.packetFamily:
+            guard let packet = try packetSocket(at: sock, socket: address) else { break }
+            return .packetSocket(packet)
         default: break
         }
         return .unsupported(Self.name(ofFamily: family))

@@ -143,7 +143,7 @@ extension DeadKernel {
         // The offset of an anonymous area is the number of its page where it was born, which nobody needs.
         let hasOffset =
             switch kind {
-            case .privateFile, .sharedFile, .sharedAnonymous, .memfd, .systemVSharedMemory: true
+            case .privateFile, .sharedFile, .sharedAnonymous, .memfd, .systemVSharedMemory, .packetRing: true
             default: false
             }
         var advice: UInt64 = 0
@@ -187,6 +187,11 @@ extension DeadKernel {
         if flags & AreaFlags.hugeTLB != 0 {
             return try hugePageKind(of: file, operations, isShared: flags & AreaFlags.mayShare != 0, &files)
         }
+        if flags & AreaFlags.mixedMap != 0, !file.isNull,
+            let ring = try packetRing(of: area, file, isShared: flags & AreaFlags.mayShare != 0, &files)
+        {
+            return ring
+        }
         if flags & (AreaFlags.pfnMap | AreaFlags.io | AreaFlags.mixedMap) != 0 { return .unsupported("device memory") }
         let isShared = flags & AreaFlags.mayShare != 0
         if file.isNull {
@@ -225,6 +230,24 @@ extension DeadKernel {
         }
         let id = files.file(at: file)
         return isShared ? .sharedFile(id) : .privateFile(id)
+    }
+
+    /// A mapped socket; nil: it is something else.
+    private func packetRing(
+        of area: VirtualAddress, _ file: VirtualAddress, isShared: Bool, _ files: inout FileReader
+    ) throws(MemoryFault) -> Mapping.Kind? {
+        let inode = try reader.pointer(layout.memory.fileInode, of: file)
+        guard try reader.value(layout.memory.inodeMode, of: inode) & 0o170000 == 0o140000 else { return nil }
+        let id = files.file(at: file)
+        guard case .packetSocket = files.openFiles[id]?.kind else { return nil }
+        files.countReference(to: file)
+        // Pages that were written to are the process's own then, and no longer the ring's.
+        if !isShared {
+            guard let pages = layout.memoryChecks.anonymousVMA, try reader.pointer(pages, of: area).isNull else {
+                return .unsupported("private mapping of a packet socket that was written to")
+            }
+        }
+        return .packetRing(id, isPrivate: !isShared)
     }
 
     /// An area of hugetlb's pages: each has a file, of a memfd or one that nobody can name.

@@ -124,7 +124,8 @@ public struct KernelPages: PageSupply {
         let facts = space.facts[area]
         var counts = PageCounts()
         switch mapping.kind {
-        case .sharedFile, .sharedAnonymous, .systemVSharedMemory, .vvar, .kernelGate, .unsupported, .memfd(_, isPrivate: false):
+        case .sharedFile, .sharedAnonymous, .systemVSharedMemory, .packetRing, .vvar, .kernelGate, .unsupported,
+            .memfd(_, isPrivate: false):
             return counts
         case .vdso:
             try forEachPage(ofVDSO: mapping, &collector, body)

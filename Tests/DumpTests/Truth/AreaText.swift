@@ -52,7 +52,8 @@ enum AreaText {
 
     private static func isShared(_ kind: Mapping.Kind) -> Bool {
         switch kind {
-        case .sharedFile, .sharedAnonymous, .memfd(_, isPrivate: false), .systemVSharedMemory: true
+        case .sharedFile, .sharedAnonymous, .memfd(_, isPrivate: false), .systemVSharedMemory, .packetRing(_, isPrivate: false):
+            true
         default: false
         }
     }
@@ -77,6 +78,9 @@ enum AreaText {
                 let memfd = memory.memfd
             else { return nil }
             return ("/memfd:\(memfd.name) (deleted)", memory.inode, memory.device)
+        case .packetRing(let id, _):
+            guard let file = group.openFiles[id], case .packetSocket(let socket) = file.kind else { return nil }
+            return ("socket:[\(socket.inode)]", socket.inode, nil)
         case .systemVSharedMemory, .unsupported: return nil
         }
     }

@@ -23,6 +23,7 @@ enum FileText {
             group.sharedMemory[id]?.memfd.map { "/memfd:\($0.name) (deleted)" }
         case .unixSocket(let socket): "socket:[\(socket.inode)]"
         case .inetSocket(let socket): "socket:[\(socket.inode)]"
+        case .packetSocket(let socket): "socket:[\(socket.inode)]"
         case .netlinkSocket(let socket): "socket:[\(socket.inode)]"
         case .terminal(let terminal): path(terminal.node)
         case .unsupported: nil
@@ -68,17 +69,36 @@ enum FileText {
         }.sorted()
     }
 
-    /// Watches of an inotify instance: "wd inode device mask".
+    /// Watches of an inotify instance, "wd inode device mask", or marks of a fanotify group.
     static func watches(_ file: OpenFile) -> [String]? {
-        guard case .inotify(let instance) = file.kind else { return nil }
-        return instance.watches.map { watch in
-            "wd:\(String(watch.descriptor, radix: 16)) ino:\(String(watch.inode, radix: 16)) sdev:\(String(watch.device, radix: 16)) mask:\(String(watch.mask, radix: 16))"
-        }.sorted()
+        func hex(_ value: some BinaryInteger) -> String { String(value, radix: 16) }
+        switch file.kind {
+        case .inotify(let instance):
+            return instance.watches.map { watch in
+                "wd:\(hex(watch.descriptor)) ino:\(hex(watch.inode)) sdev:\(hex(watch.device)) mask:\(hex(watch.mask))"
+            }.sorted()
+        case .fanotify(let group):
+            return group.marks.map { mark in
+                let flags: UInt32 = (mark.survivesModification ? 0x40 : 0) | (mark.isEvictable ? 0x200 : 0)
+                let events = "mflags:\(hex(flags)) mask:\(hex(mark.mask)) ignored_mask:\(hex(mark.ignoredMask))"
+                return switch mark.target {
+                case .inode(let inode, _): "ino:\(hex(inode)) sdev:\(hex(mark.device)) \(events)"
+                case .mount(let id, _): "mnt_id:\(hex(id)) \(events)"
+                case .filesystem: "sdev:\(hex(mark.device)) \(events)"
+                case .other: "other"
+                }
+            }.sorted()
+        default: return nil
+        }
     }
 
     static func recordedWatches(_ record: ProcRecord, _ file: String) -> [String] {
-        (record.lines(file) ?? []).filter { $0.hasPrefix("inotify ") }.map { line in
-            line.split(whereSeparator: \.isWhitespace).dropFirst().prefix(4).joined(separator: " ")
+        (record.lines(file) ?? []).filter {
+            $0.hasPrefix("inotify ") || $0.hasPrefix("fanotify ") && !$0.hasPrefix("fanotify flags:")
+        }.map { line in
+            // Without the handle, whose parts begin with an f.
+            line.split(whereSeparator: \.isWhitespace).dropFirst().prefix { !$0.hasPrefix("f") }
+                .filter { !line.hasPrefix("inotify ") || !$0.hasPrefix("ignored_mask:") }.joined(separator: " ")
         }.sorted()
     }
 }
