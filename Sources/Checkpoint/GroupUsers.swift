@@ -102,7 +102,12 @@ struct GroupUsers: Sendable {
             }
         }
         let sharesNetwork = members.contains { $0.namespaces.network == host.network }
-        let hasSockets = group.openFiles.values.contains { if case .inetSocket = $0.kind { true } else { false } }
+        let hasSockets = group.openFiles.values.contains { file in
+            switch file.kind {
+            case .inetSocket, .packetSocket: true
+            default: false
+            }
+        }
         if sharesNetwork, hasSockets {
             add(.refused, "it has sockets of the guest's network namespace, in which its user namespace has no rights")
         }
