@@ -80,6 +80,7 @@ public enum GroupCheckpoint {
         record.hasNetworkNamespace = plan.namespaces.network != nil
         if let network = plan.namespaces.network, plan.verdict != .refused {
             record.links = NetworkAssessment.links(of: network)
+            record.networkSettings = network.settings
         }
         record.connections = plan.files.connections.map {
             RecoveryManifest.Connection(source: $0.socket.sourcePort, destination: $0.socket.destinationPort)

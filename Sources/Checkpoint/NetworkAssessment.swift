@@ -34,7 +34,11 @@ enum NetworkAssessment {
         if namespace.unknownRoutes > 0 { add(.degraded, "\(namespace.unknownRoutes) routes of its network namespace are lost") }
         if namespace.filtersPackets { add(.degraded, "the packet filter of its network namespace is empty") }
         if namespace.hasRoutingRules { add(.degraded, "the routing rules of its network namespace are lost") }
-        if namespace.hasOwnSettings { add(.degraded, "the settings (sysctl) of its network namespace are the guest's again") }
+        if !namespace.lostSettings.isEmpty {
+            let list =
+                namespace.lostSettings.prefix(5).joined(separator: ", ") + (namespace.lostSettings.count > 5 ? ", …" : "")
+            add(.degraded, "settings (sysctl) of its network namespace are the guest's again: \(list)")
+        }
         return found
     }
 

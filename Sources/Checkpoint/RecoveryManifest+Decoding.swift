@@ -117,6 +117,9 @@ extension RecoveryManifest.Group {
             guard let peer = ends.0 else { throw ManifestError(place: node.place + ".peer", problem: "is missing") }
             return RecoveryManifest.Link(device: try node.fileName("device"), peer: peer, bridge: ends.1)
         }
+        networkSettings = try node.optionalList("network_settings") { (node) throws(ManifestError) in
+            NetworkSetting(path: try node.text("path"), value: try node.text("value"))
+        }
         connections = try node.list("connections") { (node) throws(ManifestError) in
             RecoveryManifest.Connection(
                 source: try node.integer("source", in: 1...UInt16.max),

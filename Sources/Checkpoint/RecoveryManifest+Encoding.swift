@@ -48,6 +48,7 @@ extension RecoveryManifest.Group {
             "sockets": .array(sockets.map(\.json)),
             "images_group": imagesGroup.map { JSONValue($0) } ?? .null,
             "network_namespace": .bool(hasNetworkNamespace), "links": .array(links.map(\.json)),
+            "network_settings": .array(networkSettings.map { ["path": .string($0.path), "value": .string($0.value)] }),
             "connections": .array(
                 connections.map { ["source": JSONValue($0.source), "destination": JSONValue($0.destination)] }),
         ]

@@ -105,6 +105,8 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var hasNetworkNamespace = false
         /// What connects that namespace with the guest.
         public var links: [Link] = []
+        /// What that namespace has below /proc/sys/net.
+        public var networkSettings: [NetworkSetting] = []
         /// TCP connections that go on, which nobody may hear of before they are there again.
         public var connections: [Connection] = []
 

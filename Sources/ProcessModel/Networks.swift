@@ -11,10 +11,25 @@ public struct NetworkNamespace: Sendable, Hashable {
     public var filtersPackets = false
     /// `fib_has_custom_rules`.
     public var hasRoutingRules = false
-    /// Its settings of IPv4 are not those of the guest.
-    public var hasOwnSettings = false
+    /// What it has below /proc/sys/net, by path.
+    public var settings: [NetworkSetting] = []
+    /// Those that are not the guest's and whose values are not understood.
+    public var lostSettings: [String] = []
 
     public init() {}
+}
+
+/// `struct ctl_table`: a file below /proc/sys/net.
+public struct NetworkSetting: Sendable, Hashable {
+    /// From /proc/sys on, as "net/ipv4/ip_forward".
+    public var path: String
+    /// As the file shows it: numbers with spaces between.
+    public var value: String
+
+    public init(path: String, value: String) {
+        self.path = path
+        self.value = value
+    }
 }
 
 /// `struct net_device`.

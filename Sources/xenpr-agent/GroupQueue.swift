@@ -78,7 +78,7 @@ struct GroupQueue {
             let moment = unixSeconds()
             let reasons =
                 reasons(of: group) + [active.restore.connectionProblem].compactMap { $0 } + active.restore.completeConnections()
-                + active.restore.completeLinks() + active.restore.completeThreads()
+                + active.restore.completeNetworkSettings() + active.restore.completeLinks() + active.restore.completeThreads()
                 + active.restore.completeRoot() + active.restore.completeSockets() + active.restore.completeCgroups()
             return result(group, .restored, reasons, monotonicSeconds() - active.begin, restoredAt: moment)
         } catch {

@@ -23,14 +23,19 @@ extension GroupRestore {
     func completeConnections() -> [String] {
         guard group.hasNetworkNamespace, !group.connections.isEmpty else { return [] }
         let problem = "its TCP connections cannot go on"
-        guard let cgroup = try? ControlGroup(group.name), let root = GuestThreads(group, in: cgroup)[group.rootPID],
-            let namespace = Descriptor(taking: System.open("/proc/\(root)/ns/net", O_RDONLY))
-        else { return ["\(problem): its network namespace is not there"] }
-        let error = inChild {
-            guard xpr_enter_namespace(namespace.number) == 0 else { return errno }
+        let error = inNetworkNamespace {
             do throws(AgentError) { try ConnectionLock.ofImages.unlock() } catch { return errno == 0 ? EIO : errno }
             return 0
         }
         return error == 0 ? [] : ["\(problem): \(errorText(error))"]
+    }
+
+    /// Does something in the group's own network namespace, from a process of its own, for the agent stays in the guest's.
+    /// - Returns: the error number that `body` returned, 0 for none.
+    func inNetworkNamespace(_ body: () -> Int32) -> Int32 {
+        guard let cgroup = try? ControlGroup(group.name), let root = GuestThreads(group, in: cgroup)[group.rootPID],
+            let namespace = Descriptor(taking: System.open("/proc/\(root)/ns/net", O_RDONLY))
+        else { return ESRCH }
+        return inChild { xpr_enter_namespace(namespace.number) == 0 ? body() : errno }
     }
 }

@@ -53,6 +53,8 @@ struct RecoveryManifest {
         let hasNetworkNamespace: Bool
         /// What connects that namespace with the guest.
         let links: [Link]
+        /// What that namespace has below /proc/sys/net, in paths without "..".
+        let networkSettings: [(path: String, value: String)]
         let connections: [Connection]
     }
 
@@ -259,6 +261,14 @@ extension RecoveryManifest.Group {
         sockets = (json["sockets"]?.arrayValue ?? []).compactMap(RecoveryManifest.Socket.init)
         imagesGroup = json["images_group"]?.integerValue.flatMap { UInt32(exactly: $0) }
         hasNetworkNamespace = json["network_namespace"]?.boolValue ?? false
+        networkSettings = (json["network_settings"]?.arrayValue ?? []).compactMap { setting in
+            guard let path = setting["path"]?.stringValue, path.hasPrefix("net/"), !path.utf8.contains(0),
+                path.split(separator: "/", omittingEmptySubsequences: false).allSatisfy({ !["", ".", ".."].contains($0) }),
+                let value = setting["value"]?.stringValue, !value.isEmpty,
+                value.utf8.allSatisfy({ UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 || Array(" ,-".utf8).contains($0) })
+            else { return nil }
+            return (path, value)
+        }
         links = (json["links"]?.arrayValue ?? []).compactMap(RecoveryManifest.Link.init)
         connections = (json["connections"]?.arrayValue ?? []).compactMap { value in
             guard let source = value["source"]?.integerValue.flatMap({ UInt16(exactly: $0) }),

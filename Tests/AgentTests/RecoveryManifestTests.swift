@@ -46,6 +46,33 @@ import Testing
         #expect(throws: AgentError.self) { try parse(text) }
     }
 
+    @Test func networksAreTakenInTheirPlainestForm() throws {
+        func group(
+            device: String = "eth0", peer: String = "veth1", address: String = "10.0.7.1/24", path: String, value: String
+        )
+            throws -> RecoveryManifest.Group
+        {
+            let network = """
+                "network_namespace": true, "links": [{"device": "\(device)", "peer": {"name": "\(peer)", "up": true,
+                "hardware_address": "", "addresses": ["\(address)"]}, "bridge": null}],
+                "network_settings": [{"path": "\(path)", "value": "\(value)"}], "root_pid": 2001
+                """
+            return try #require(self.parse(Self.replacing("\"root_pid\": 2001", by: network)).groups.first)
+        }
+        let plain = try group(path: "net/ipv4/ip_forward", value: "1")
+        #expect(plain.links.first?.peer.name.description == "veth1" && plain.links.first?.peer.addresses == ["10.0.7.1/24"])
+        #expect(plain.networkSettings.first?.path == "net/ipv4/ip_forward" && plain.networkSettings.first?.value == "1")
+        for path in ["kernel/core_pattern", "net/../kernel/core_pattern", "/net/ipv4", "net//ipv4"] {
+            #expect(try group(path: path, value: "1").networkSettings.isEmpty)
+        }
+        #expect(try group(path: "net/core/x", value: "|/bin/sh").networkSettings.isEmpty)
+        for name in ["-all", "a b", "sixteen-letters-", "..", "a:b"] {
+            #expect(try group(device: name, path: "net/x", value: "1").links.isEmpty)
+            #expect(try group(peer: name, path: "net/x", value: "1").links.isEmpty)
+        }
+        #expect(try group(address: "1 dev lo", path: "net/x", value: "1").links.first?.peer.addresses == [])
+    }
+
     @Test func mountsAreTakenInTheirPlainestForm() throws {
         func parse(root: String, key: String = "mount-1", path: String = "/etc/hosts", flags: String = "null") throws
             -> RecoveryManifest.Group

@@ -31,7 +31,7 @@ import Testing
     }
 
     /// A device whose other end is a port of a bridge.
-    private func link(_ namespace: inout NetworkNamespace, _ change: (inout NetworkPeer) -> Void = { _ in }) {
+    private func join(_ namespace: inout NetworkNamespace, _ change: (inout NetworkPeer) -> Void = { _ in }) {
         var device = NetworkDevice(index: 2, name: "eth0", mtu: 1400, flags: 0x1043, isLoopback: false)
         device.kind = "veth"
         device.hardwareAddress = [2, 0, 0, 0xc8, 7, 2]
@@ -60,7 +60,7 @@ import Testing
         #expect(verdict { $0.devices[0].flags = 8 } == .degraded, "an address on a device that is down")
         #expect(verdict { $0.filtersPackets = true } == .degraded)
         #expect(verdict { $0.hasRoutingRules = true } == .degraded)
-        #expect(verdict { $0.hasOwnSettings = true } == .degraded)
+        #expect(verdict { $0.lostSettings = ["net/ipv4/tcp_congestion_control"] } == .degraded)
         #expect(verdict { $0.unknownRoutes = 1 } == .degraded)
         let device = NetworkDevice(index: 2, name: "eth0", mtu: 1500, flags: 1, isLoopback: false)
         #expect(verdict { $0.devices.append(device) } == .refused)
@@ -74,7 +74,7 @@ import Testing
     @Test func pairsWithTheGuestComeBack() throws {
         let scratch = ScratchDirectory()
         var sample = group { namespace in
-            link(&namespace)
+            join(&namespace)
             namespace.devices.append(NetworkDevice(index: 3, name: "sit0", mtu: 1480, flags: 0x80, isLoopback: false))
             namespace.routes = [
                 NetworkRoute(
@@ -117,14 +117,14 @@ import Testing
     }
 
     @Test func otherEndsThatNobodyFindsAreSaid() {
-        #expect(verdict { link(&$0) } == .full)
-        #expect(verdict { link(&$0) { $0.isInGuest = false } } == .refused)
-        #expect(verdict { link(&$0) { $0.device.name = "-help" } } == .refused)
-        #expect(verdict { link(&$0) { $0.device.name = "a:b" } } == .refused)
-        #expect(verdict { link(&$0) { $0.master?.kind = "openvswitch" } } == .degraded)
+        #expect(verdict { join(&$0) } == .full)
+        #expect(verdict { join(&$0) { $0.isInGuest = false } } == .refused)
+        #expect(verdict { join(&$0) { $0.device.name = "-help" } } == .refused)
+        #expect(verdict { join(&$0) { $0.device.name = "a:b" } } == .refused)
+        #expect(verdict { join(&$0) { $0.master?.kind = "openvswitch" } } == .degraded)
         #expect(
             verdict { namespace in
-                link(&namespace)
+                join(&namespace)
                 var global = NetworkAddress(bytes: [0x20, 1] + Array(repeating: 1, count: 14), prefixLength: 64)
                 global.flags = 0x80
                 namespace.devices[1].addresses.append(global)

@@ -1,4 +1,5 @@
 import PlainJSON
+import ProcessModel
 import Testing
 
 @testable import Checkpoint
@@ -19,6 +20,13 @@ import Testing
         attributes.ioPriority = 2 << 13 | 6
         attributes.coredumpFilter = 0x7f
         group.requiredDevices = [RecoveryManifest.Device(name: "eth0", number: 2)]
+        group.imagesGroup = 100_000
+        group.hasNetworkNamespace = true
+        let bridge = RecoveryManifest.LinkEnd(
+            name: "docker0", isUp: true, hardwareAddress: "02:42:00:00:00:01", addresses: ["10.0.7.1/24"])
+        let peer = RecoveryManifest.LinkEnd(name: "veth1", isUp: false, hardwareAddress: "", addresses: [])
+        group.links = [RecoveryManifest.Link(device: "eth0", peer: peer, bridge: bridge)]
+        group.networkSettings = [NetworkSetting(path: "net/ipv4/ip_forward", value: "1")]
         group.requiredMounts = ["/srv/a mount"]
         group.processes = [
             RecoveryManifest.Process(
@@ -55,7 +63,8 @@ import Testing
         (#""groups/counter/images""#, #""a//b""#),
         (#""groups/counter/images""#, #""a\u0000b""#), (#""name":"counter""#, #""name":"..""#),
         (#""name":"counter""#, #""name":"a/b""#),
-        (#""/srv/a mount""#, #""srv""#), (#""number":2"#, #""number":0"#), (#""/var/log/a""#, #""var/log/a""#),
+        (#""/srv/a mount""#, #""srv""#), (#""number":2"#, #""number":0"#), (#""docker0""#, #""a/b""#), (#""veth1""#, #""..""#),
+        (#""/var/log/a""#, #""var/log/a""#),
         (#""/var/log/a""#, #""/var/../etc/passwd""#),
         (#""/xenpr/counter""#, #""/xenpr/../..""#),
         (#""root_pid":2000"#, #""root_pid":-1"#), (#""root_pid":2000"#, #""root_pid":0"#),

@@ -26,9 +26,8 @@ struct NetworkNamespaceLayout: Sendable {
     let hookCount, firstHook: Field
     let hookSize: Int
     let customRules: [Field]
-    let settings: [Field]
-    let settingValues: Field
-    let datagramLimit: Field?
+    /// nil: the kernel has no settings, or they are not understood.
+    let settings: NetworkSettingsLayout?
 
     /// nil for a kernel without networks.
     init?(_ types: TypeTable) {
@@ -85,9 +84,7 @@ struct NetworkNamespaceLayout: Sendable {
             firstHook = try hooks.field("hooks")
             hookSize = try types.structure("nf_hook_entry").size
             customRules = ["ipv4.fib_has_custom_rules", "ipv6.fib6_has_custom_rules"].compactMap { net.optional($0) }
-            settings = [try net.field("ipv4.devconf_all"), try net.field("ipv4.devconf_dflt")]
-            settingValues = try types.structure("ipv4_devconf").field("data")
-            datagramLimit = net.optional("unx.sysctl_max_dgram_qlen")
+            settings = NetworkSettingsLayout(types)
         } catch {
             return nil
         }
@@ -124,7 +121,9 @@ extension GroupBuilder {
             }
         }
         for field in layout.customRules where try reader.value(field, of: namespace) != 0 { result.hasRoutingRules = true }
-        result.hasOwnSettings = try hasOwnSettings(namespace, layout)
+        if let settings = layout.settings, let guest = try guestNetwork() {
+            try readSettings(of: namespace, guest: guest, settings, into: &result)
+        }
         return result
     }
 
@@ -151,19 +150,6 @@ extension GroupBuilder {
         "selinux_ipv6_postroute", "selinux_ipv6_forward", "selinux_ipv6_output",
         "smack_ip_output", "smack_ipv4_output", "smack_ipv6_output",
     ]
-
-    /// A new namespace takes these settings over from the guest's (devinet_init_net of net/ipv4/devinet.c).
-    private func hasOwnSettings(_ namespace: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault) -> Bool {
-        let reader = kernel.reader
-        guard let host = try guestNetwork() else { return true }
-        // That of each new namespace (unix_net_init of net/unix/af_unix.c).
-        if let field = layout.datagramLimit, try reader.value(field, of: namespace) != 10 { return true }
-        for field in layout.settings {
-            let own = try reader.bytes(layout.settingValues, of: reader.pointer(field, of: namespace))
-            if try reader.bytes(layout.settingValues, of: reader.pointer(field, of: host)) != own { return true }
-        }
-        return false
-    }
 
     /// `peer` is the first member of `struct veth_priv` (drivers/net/veth.c, since it was added in 2.6.24).
     private func peer(of device: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault) -> NetworkPeer? {

@@ -11,6 +11,23 @@ def run(*words):
     return subprocess.run(["ip", *words], check=True, capture_output=True, text=True).stdout
 
 
+settings = {
+    "ipv4/ip_unprivileged_port_start": "0",
+    "ipv4/conf/all/log_martians": "1",
+    "ipv4/conf/eth0/rp_filter": "2",
+    "ipv4/ip_local_port_range": "20000 30000",
+    "ipv4/ip_local_reserved_ports": "8080,9000-9010",
+    "ipv4/ping_group_range": "0 1000",
+    "core/somaxconn": "99",
+    "unix/max_dgram_qlen": "77",
+}
+
+
+def setting(path):
+    with open(f"/proc/sys/net/{path}") as file:
+        return " ".join(file.read().split())
+
+
 def network():
     # The number of the other end is the guest's affair.
     link = run("-o", "link", "show", "dev", "eth0").replace("\\", " ").split(" ", 2)[2].split()
@@ -19,6 +36,7 @@ def network():
         sorted(line for line in run("-4", "-o", "address").splitlines()),
         run("route", "show").splitlines(),
         run("route", "show", "table", "7").splitlines(),
+        {path: setting(path) for path in settings},
         # One that routers could have told is not there, and that of the link is made of the hardware's.
         [line.split()[3] for line in run("-6", "-o", "address", "show", "dev", "eth0").splitlines()],
     ]
@@ -40,6 +58,10 @@ for command in [
     "route add 10.77.0.0/16 via 10.200.7.1 table 7",
 ]:
     run(*command.split())
+for path, value in settings.items():
+    with open(f"/proc/sys/net/{path}", "w") as file:
+        file.write(value)
+assert all(setting(path) == value for path, value in settings.items())
 # Until the link has its own address of IPv6, which takes a moment.
 deadline = time.monotonic() + 30
 while "tentative" in run("-6", "address", "show", "dev", "eth0") and time.monotonic() < deadline:
