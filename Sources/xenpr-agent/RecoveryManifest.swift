@@ -265,7 +265,10 @@ extension RecoveryManifest.Group {
             guard let path = setting["path"]?.stringValue, path.hasPrefix("net/"), !path.utf8.contains(0),
                 path.split(separator: "/", omittingEmptySubsequences: false).allSatisfy({ !["", ".", ".."].contains($0) }),
                 let value = setting["value"]?.stringValue, !value.isEmpty,
-                value.utf8.allSatisfy({ UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 || Array(" ,-".utf8).contains($0) })
+                value.utf8.allSatisfy({ byte in
+                    UInt8(ascii: "0")...UInt8(ascii: "9") ~= byte || UInt8(ascii: "a")...UInt8(ascii: "z") ~= byte
+                        || Array(" ,-_".utf8).contains(byte)
+                })
             else { return nil }
             return (path, value)
         }

@@ -63,7 +63,7 @@ extension GroupBuilder {
             if let layout = kernel.layout.users, isOwn(numbers.user, group.initNamespaces.user),
                 group.userNamespaces[numbers.user] == nil
             {
-                let credentials = try reader.pointer(kernel.layout.task.credentials, of: task)
+                let credentials = try kernel.credentialsAddress(of: task)
                 let namespace = try reader.pointer(kernel.layout.credentials.userNamespace, of: credentials)
                 group.userNamespaces[numbers.user] = try userNamespace(at: namespace, layout)
             }

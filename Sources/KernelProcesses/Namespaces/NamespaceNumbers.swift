@@ -56,7 +56,7 @@ extension DeadKernel {
         result.network = try number(fields.network)
         result.cgroup = try number(fields.cgroup)
         if let time = fields.time { result.time = try number(time) }
-        let cred = try reader.pointer(layout.task.credentials, of: task)
+        let cred = try credentialsAddress(of: task)
         result.user = try reader.uint32(
             fields.userNumber, of: reader.pointer(layout.credentials.userNamespace, of: cred))
         let pid = try reader.pointer(layout.task.threadPID, of: task)

@@ -14,6 +14,8 @@ struct NetworkSettingsLayout: Sendable {
     let name, value, length, mode, handler: Field
     let entrySize: Int
     let tree: RedBlackTreeLayout
+    /// `tcp_congestion_ops.name`; nil in a kernel without TCP.
+    let congestionName: Field?
 
     /// nil for a kernel without sysctls, or with other structures.
     init?(_ types: TypeTable) {
@@ -35,6 +37,7 @@ struct NetworkSettingsLayout: Sendable {
             handler = try entry.field("proc_handler")
             entrySize = entry.size
             tree = try RedBlackTreeLayout(types)
+            congestionName = (try? types.structure("tcp_congestion_ops"))?.optional("name")
         } catch {
             return nil
         }
@@ -48,6 +51,8 @@ private enum SettingFormat {
     case ports
     /// One bit for each number, as ranges; the setting leads to them, and its length counts them.
     case bitmap
+    /// The name of what the setting leads to, a `struct tcp_congestion_ops`.
+    case congestion
 
     /// By the function that reads and writes it, of the kernels 5.10 to 7.2.
     static let functions: [String: SettingFormat] = [
@@ -59,6 +64,7 @@ private enum SettingFormat {
         "addrconf_sysctl_mtu": .signed, "addrconf_sysctl_proxy_ndp": .signed, "addrconf_sysctl_disable": .signed,
         "addrconf_sysctl_addr_gen_mode": .signed, "addrconf_sysctl_ignore_routes_with_linkdown": .signed,
         "addrconf_sysctl_disable_policy": .signed, "proc_do_large_bitmap": .bitmap,
+        "proc_tcp_congestion_control": .congestion,
     ]
 
     func text(_ bytes: [UInt8]) -> String? {
@@ -75,6 +81,9 @@ private enum SettingFormat {
         case .longs: words = numbers(8).map { String($0) }
         case .ports: words = numbers(bytes.count == 4 ? 2 : 4).map { String($0) }
         case .bitmap: return Self.ranges(bytes)
+        case .congestion:
+            let name = bytes.prefix { $0 != 0 }
+            return name.isEmpty ? nil : String(decoding: name, as: UTF8.self)
         }
         return words.isEmpty ? nil : words.joined(separator: " ")
     }
@@ -116,7 +125,7 @@ extension GroupBuilder {
         var bytes: [UInt8]
     }
 
-    /// Reads what a network namespace has below /proc/sys/net. A value that is not understood counts only where it is not the guest's.
+    /// Reads what a network namespace has below /proc/sys/net. A value that is not understood counts only where it is a number and not the guest's.
     func readSettings(
         of namespace: VirtualAddress, guest: VirtualAddress, _ layout: NetworkSettingsLayout,
         into result: inout NetworkNamespace
@@ -125,7 +134,7 @@ extension GroupBuilder {
         for (path, setting) in try settings(of: namespace, layout).sorted(by: { $0.key < $1.key }) {
             if let text = setting.format?.text(setting.bytes) {
                 result.settings.append(NetworkSetting(path: path, value: text))
-            } else if let other = others[path], other.bytes != setting.bytes {
+            } else if let other = others[path], [1, 4].contains(setting.bytes.count), other.bytes != setting.bytes {
                 result.lostSettings.append(path)
             }
         }
@@ -174,16 +183,29 @@ extension GroupBuilder {
                     let value = try reader.pointer(layout.value, of: entry)
                     let length = try reader.value(layout.length, of: entry)
                     let format = formats[try reader.pointer(layout.handler, of: entry)]
-                    let isBitmap = format == .bitmap
-                    if value.isNull || length == 0 || length > (isBitmap ? Self.bitLimit : Self.valueLimit) { continue }
-                    let start = isBitmap ? try reader.memory.pointer(at: value) : value
-                    if start.isNull { continue }
-                    result[place] = RawSetting(
-                        format: format,
-                        bytes: try reader.memory.bytes(at: start, count: Int(isBitmap ? (length + 7) / 8 : length)))
+                    if !value.isNull, let bytes = try bytes(at: value, length: length, format, layout) {
+                        result[place] = RawSetting(format: format, bytes: bytes)
+                    }
                 }
             }
         }
         return result
+    }
+
+    /// nil where there is none, or one that is longer than any that is known.
+    private func bytes(at value: VirtualAddress, length: UInt64, _ format: SettingFormat?, _ layout: NetworkSettingsLayout)
+        throws(MemoryFault) -> [UInt8]?
+    {
+        let reader = kernel.reader
+        switch format {
+        case .bitmap:
+            let bits = try reader.memory.pointer(at: value)
+            return bits.isNull || length > Self.bitLimit ? nil : try reader.memory.bytes(at: bits, count: Int((length + 7) / 8))
+        case .congestion:
+            let operations = try reader.memory.pointer(at: value)
+            guard !operations.isNull, let name = layout.congestionName else { return nil }
+            return try reader.bytes(name, of: operations)
+        default: return length == 0 || length > Self.valueLimit ? nil : try reader.memory.bytes(at: value, count: Int(length))
+        }
     }
 }

@@ -208,7 +208,7 @@ extension DeadKernel {
     /// Capabilities that are in effect are permitted (cap_capset), ambient ones are permitted and inheritable (cap_ambient_invariant_ok);
     /// groups are sorted (groups_sort); `cred.user` is the account of `cred.uid` (set_user).
     private func checkCredentials(of task: TaskAddress) throws(MemoryFault) {
-        let cred = try reader.pointer(layout.task.credentials, of: task)
+        let cred = try credentialsAddress(of: task)
         let fields = layout.credentials
         func capabilities(_ field: Field) throws(MemoryFault) -> UInt64 { try reader.memory.integer(at: cred + field.offset) }
         let permitted = try capabilities(fields.permitted)
@@ -221,13 +221,10 @@ extension DeadKernel {
                 try reader.uint32(id, of: reader.pointer(user, of: cred)) == reader.uint32(fields.uid, of: cred),
                 "user id unlike its account's", at: cred)
         }
-        // override_creds gives a task other credentials for the length of a call; restored, they would be its own.
-        if let own = layout.taskChecks.realCredentials {
-            require(
-                try reader.pointer(own, of: task) == cred,
-                "it was using other credentials than its own (a call in a file system, or damage)",
-                at: task)
-        }
+        require(
+            try ownCredentials(of: task) != nil,
+            "it was using other credentials than its own (a call in a file system, or damage)",
+            at: task)
         let info = try reader.pointer(fields.groupInfo, of: cred)
         let count = min(max(try reader.int32(fields.groupCount, of: info), 0), 65_536)
         var last: UInt32 = 0

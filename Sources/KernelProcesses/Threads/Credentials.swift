@@ -41,8 +41,27 @@ extension DeadKernel {
     /// NGROUPS_MAX.
     private static let groupLimit: Int32 = 65_536
 
+    /// The credentials that are a task's own, `real_cred`. A call may use others for its length: access(2), and all in an overlay (override_creds, kernel/cred.c). It
+    /// keeps what it comes back to on the kernel stack.
+    /// - Returns: nil when the task has two and neither is known to be its own.
+    func ownCredentials(of task: TaskAddress) throws(MemoryFault) -> VirtualAddress? {
+        let used = try reader.pointer(layout.task.credentials, of: task)
+        guard let field = layout.taskChecks.realCredentials else { return used }
+        let own = try reader.pointer(field, of: task)
+        if own == used { return own }
+        guard let stack = try liveStack(of: task) else { return nil }
+        let isKept = stride(from: 0, to: stack.bytes.count, by: 8).contains { stack.word($0) == own.rawValue }
+        return isKept ? own : nil
+    }
+
+    /// Those by which a task is described; of which ``ownCredentials(of:)`` does not know is refused.
+    func credentialsAddress(of task: TaskAddress) throws(MemoryFault) -> VirtualAddress {
+        if let own = try ownCredentials(of: task) { return own }
+        return try reader.pointer(layout.task.credentials, of: task)
+    }
+
     func credentials(of task: TaskAddress) throws(MemoryFault) -> Credentials {
-        let cred = try reader.pointer(layout.task.credentials, of: task)
+        let cred = try credentialsAddress(of: task)
         let fields = layout.credentials
         var result = Credentials()
         result.uid = try reader.uint32(fields.uid, of: cred)

@@ -51,7 +51,7 @@ struct LabSetting: Sendable {
     }
 
     /// QEMU alone, with its logs and disks in `directory`.
-    func qemuMachine(in directory: String, memoryMebibytes: Int = 768) -> QEMUMachine {
+    func qemuMachine(in directory: String, memoryMebibytes: Int = 1024) -> QEMUMachine {
         QEMUMachine(
             image: image, programs: programs, directory: directory, sockets: sockets, progress: progress,
             memoryMebibytes: memoryMebibytes)

@@ -40,7 +40,7 @@ enum XenPayload {
         kernel = "/usr/lib/xenpr/main-vmlinux"
         ramdisk = "/usr/lib/xenpr/main-initrd"
         cmdline = "\(MainImage.commandLine(console: "hvc0", root: "/dev/xvda", address: LabNetwork.main))"
-        memory = 768
+        memory = 1024
         vcpus = 2
         cpus = "1"
         tsc_mode = "native"

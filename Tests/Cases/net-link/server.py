@@ -19,6 +19,7 @@ settings = {
     "ipv4/ip_local_reserved_ports": "8080,9000-9010",
     "ipv4/ping_group_range": "0 1000",
     "core/somaxconn": "99",
+    "ipv4/tcp_congestion_control": "reno",
     "unix/max_dgram_qlen": "77",
 }
 
