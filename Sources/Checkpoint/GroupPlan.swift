@@ -23,7 +23,8 @@ struct GroupPlan: Sendable {
         let tree = ProcessTree(users.group.processes, isNamespace: pids.number != nil)
         let namespaces = GroupNamespaces(users.group, pidNumber: pids.number, root: tree.root)
         self.namespaces = namespaces
-        let (group, foreignSegments) = namespaces.withForeignSegmentsAnonymous(users.group)
+        let (named, foreignSegments) = namespaces.withForeignSegmentsAnonymous(users.group)
+        let (group, hiddenWatches) = namespaces.mounts?.withWatchesAsSeenInside(named) ?? (named, [])
         self.group = group
         let hugePages = HugePages(group, root: tree.root)
         self.hugePages = hugePages
@@ -44,7 +45,7 @@ struct GroupPlan: Sendable {
         let packetSockets = PacketSocketPlan(group, files: files, hasNetworkNamespace: namespaces.network != nil)
         self.packetSockets = packetSockets
         let found =
-            group.obstacles + tree.obstacles + namespaces.obstacles + foreignSegments + hugePages.obstacles
+            group.obstacles + tree.obstacles + namespaces.obstacles + foreignSegments + hiddenWatches + hugePages.obstacles
             + cgroups.obstacles + socketOptions.obstacles
             + packetSockets.obstacles + pids.obstacles + users.obstacles
             + ProcessFiles.obstacles(of: group, isNamespace: pids.number != nil)

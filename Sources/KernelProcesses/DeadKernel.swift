@@ -103,6 +103,8 @@ public final class DeadKernel {
     var pidMembers: [VirtualAddress: Set<TaskAddress>] = [:]
     var knownRunningTasks: [Int: TaskAddress]?
     var knownModuleTypes: [String: TypeTable] = [:]
+    /// nil: not looked for yet.
+    var knownPacketSockets: PacketSocketLayout??
 
     /// The symbols that the walk asks for.
     public static var symbols: Set<String> {

@@ -48,6 +48,28 @@ import Testing
             ])
     }
 
+    @Test func watchesHaveTheNamesOfTheNamespace() throws {
+        func plan(_ path: KernelString, device: UInt64 = Self.disk, _ more: [Mount] = []) -> GroupPlan {
+            var sample = sample(Self.namespace(more))
+            let watch = Inotify.Watch(descriptor: 1, path: path, device: device, inode: 7, mask: 2)
+            sample.group.openFiles[FileID(rawValue: 6)]?.kind = .inotify(Inotify(watches: [watch], unreadEvents: 0))
+            return GroupPlan(sample.group)
+        }
+        func name(_ plan: GroupPlan) -> KernelString? {
+            guard case .inotify(let instance) = plan.group.openFiles[FileID(rawValue: 6)]?.kind else { return nil }
+            return instance.watches.first?.path
+        }
+        #expect(plan("/srv/root/etc/hosts").verdict == .full)
+        #expect(name(plan("/srv/root/etc/hosts")) == "/etc/hosts")
+        #expect(name(plan("/srv/root")) == "/")
+        #expect(name(plan("/home")) == "/mnt")
+        #expect(name(plan("/home/user")) == "/mnt/user")
+        for path: KernelString in ["/homes", "/etc/hosts", "/srv/rooter", "/srv/root/mnt/hidden"] {
+            #expect(plan(path).verdict == .refused, "\(path)")
+        }
+        #expect(plan("/srv/root/etc/hosts", device: Self.disk + 1).verdict == .refused, "another filesystem")
+    }
+
     /// The synthetic group with its worker in a pid and a mount namespace of its own, and all that it has open in there.
     private func sample(_ namespace: MountNamespace? = Self.namespace()) -> SyntheticGroup {
         var sample = SyntheticGroup()

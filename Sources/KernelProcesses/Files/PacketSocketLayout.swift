@@ -114,8 +114,10 @@ struct PacketMembershipLayout: Sendable {
 extension DeadKernel {
     /// nil when nobody has a packet socket, or the kernel does not tell of what they are made.
     var packetSockets: PacketSocketLayout? {
-        if let own = try? PacketSocketLayout(manifest.types) { return own }
-        guard let types = try? moduleTypes("af_packet") else { return nil }
-        return try? PacketSocketLayout(types)
+        if let known = knownPacketSockets { return known }
+        var found = try? PacketSocketLayout(manifest.types)
+        if found == nil, let types = try? moduleTypes("af_packet") { found = try? PacketSocketLayout(types) }
+        knownPacketSockets = .some(found)
+        return found
     }
 }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -78,6 +79,8 @@ static void text(const char *path, char *bytes, size_t size) {
 
 static char before[LINES][WIDTH], after[LINES][WIDTH], nonce[64], identity[1024], cgroup[256], maps[2][512];
 static struct stat files[4];
+// Watches a directory of the guest and one of its own root.
+static int watcher;
 static int os_release, trigger;
 static int before_count, in_root, below, copied, removed, in_memory, listener;
 // Both ends of a TCP connection, with bytes under way in each direction.
@@ -141,6 +144,8 @@ static void prepare(void) {
     need(connect(client, (struct sockaddr *)&address, sizeof address) == 0, "connect");
     need((server = accept(listener, NULL, NULL)) >= 0, "accept");
     need(write(client, "asked before", 12) == 12 && write(server, "said before", 11) == 11, "connection");
+    watcher = inotify_init1(IN_NONBLOCK);
+    need(inotify_add_watch(watcher, "/data", IN_CREATE) == 1 && inotify_add_watch(watcher, "/", IN_CREATE) == 2, "inotify");
     child = fork();
     if (child == 0) for (;;) pause();
     need(child > 0, "fork");
@@ -170,7 +175,23 @@ static void check_network(void) {
     for (struct ifaddrs *one = all; one; one = one->ifa_next) if (strcmp(one->ifa_name, "lo") != 0) wrong("a device of the guest");
 }
 
+// What is new in both of the directories that it watches.
+static void check_watches(void) {
+    int made = open("/made", O_WRONLY | O_CREAT | O_EXCL, 0600), seen = 0;
+    char events[4096] __attribute__((aligned(8)));
+    ssize_t count = read(watcher, events, sizeof events);
+    for (ssize_t at = 0; at < count;) {
+        struct inotify_event *event = (struct inotify_event *)(events + at);
+        if (event->wd == 1 && strcmp(event->name, "go") == 0) seen |= 1;
+        if (event->wd == 2 && strcmp(event->name, "made") == 0) seen |= 2;
+        at += sizeof *event + event->len;
+    }
+    if (made < 0 || seen != 3) wrong("what inotify tells");
+    close(made);
+}
+
 static void verify(void) {
+    check_watches();
     int count = mounts(after);
     if (count != before_count || count == 0) wrong("another number of mounts");
     for (int i = 0; i < before_count; i++) if (!has_line(before[i], after, count)) wrong(before[i]);

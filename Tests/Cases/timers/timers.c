@@ -21,7 +21,7 @@ static volatile int count[kinds], right[kinds], interval[3];
 static volatile double begin[kinds], first[kinds];
 static volatile pid_t second;
 // Of the timer descriptors: how often they fired, and when the first one did.
-static int descriptor, repeating;
+static volatile int descriptor, repeating;
 static volatile uint64_t descriptor_count, repeats;
 static volatile double descriptor_begin, descriptor_first;
 
@@ -52,6 +52,7 @@ static void *second_thread(void *unused) {
 // The main thread may have to wait for the disk when they fire, these for nothing else.
 static void *read_once(void *unused) {
     uint64_t expirations;
+    while (descriptor == 0) usleep(20000);
     while (read(descriptor, &expirations, sizeof expirations) == sizeof expirations) {
         descriptor_first = now(CLOCK_MONOTONIC) - descriptor_begin;
         descriptor_count += expirations;
@@ -61,6 +62,7 @@ static void *read_once(void *unused) {
 
 static void *read_often(void *unused) {
     uint64_t expirations;
+    while (descriptor == 0) usleep(20000);
     while (read(repeating, &expirations, sizeof expirations) == sizeof expirations) repeats += expirations;
     return unused;
 }
@@ -88,8 +90,6 @@ int main(void) {
     sigaction(SIGVTALRM, &simple, NULL);
     sigaction(SIGPROF, &simple, NULL);
     pthread_t other;
-    descriptor = timerfd_create(CLOCK_MONOTONIC, 0);
-    repeating = timerfd_create(CLOCK_MONOTONIC, 0);
     pthread_create(&other, NULL, second_thread, NULL);
     pthread_create(&other, NULL, read_once, NULL);
     pthread_create(&other, NULL, read_often, NULL);
@@ -106,10 +106,13 @@ int main(void) {
     setitimer(ITIMER_REAL, &every, NULL);
     setitimer(ITIMER_VIRTUAL, &of_cpu, NULL);
     setitimer(ITIMER_PROF, &of_cpu, NULL);
+    int first_descriptor = timerfd_create(CLOCK_MONOTONIC, 0);
+    repeating = timerfd_create(CLOCK_MONOTONIC, 0);
     struct itimerspec once = {{0, 0}, {60, 0}}, often = {{0, 200000000}, {0, 200000000}};
     descriptor_begin = now(CLOCK_MONOTONIC);
-    timerfd_settime(descriptor, 0, &once, NULL);
+    timerfd_settime(first_descriptor, 0, &once, NULL);
     timerfd_settime(repeating, 0, &often, NULL);
+    descriptor = first_descriptor;
 
     for (;;) {
         double busy_until = now(CLOCK_PROCESS_CPUTIME_ID) + 0.005;

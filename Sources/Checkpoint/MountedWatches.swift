@@ -1,0 +1,49 @@
+import ProcessModel
+
+extension GroupMounts {
+    /// The group with the names of what its inotify instances watch as the root of its own mount namespace sees them, for there CRIU opens them (get_mark_path,
+    /// criu/fsnotify.c); in the model they are the guest's.
+    func withWatchesAsSeenInside(_ original: ProtectedGroup) -> (group: ProtectedGroup, obstacles: [Obstacle]) {
+        var group = original
+        var obstacles: [Obstacle] = []
+        for id in group.openFiles.keys.sorted() {
+            guard case .inotify(var instance) = group.openFiles[id]?.kind else { continue }
+            for index in instance.watches.indices {
+                guard let path = instance.watches[index].path else { continue }
+                guard let inside = name(inside: path, device: instance.watches[index].device) else {
+                    let reason = "\(path) is watched by inotify, which the group's mount namespace does not show"
+                    obstacles.append(Obstacle(.refused, pid: nil, reason: reason))
+                    continue
+                }
+                instance.watches[index].path = inside
+            }
+            group.openFiles[id]?.kind = .inotify(instance)
+        }
+        return (group, obstacles)
+    }
+
+    /// Where the namespace shows what the guest has at a path.
+    private func name(inside path: KernelString, device: UInt64) -> KernelString? {
+        let mounts = root.plan.namespace.mounts
+        for mount in mounts where mount.device == device {
+            guard let place = mount.guestPath, let rest = Self.rest(of: path.bytes, below: place.bytes) else { continue }
+            let point = mount.point.bytes == [UInt8(ascii: "/")] ? [] : mount.point.bytes
+            let name = point + rest
+            // What is mounted over it hides it.
+            let isHidden = mounts.contains {
+                $0.id != mount.id && $0.point.bytes.count > point.count && Self.rest(of: name, below: $0.point.bytes) != nil
+            }
+            if !isHidden { return KernelString(bytes: name.isEmpty ? [UInt8(ascii: "/")] : name) }
+        }
+        return nil
+    }
+
+    /// What follows a directory's path, with its slash; empty for the directory itself, nil for what is elsewhere.
+    private static func rest(of path: [UInt8], below directory: [UInt8]) -> [UInt8]? {
+        let slash = UInt8(ascii: "/")
+        let prefix = directory == [slash] ? [] : directory
+        guard path.starts(with: prefix) else { return nil }
+        let rest = Array(path.dropFirst(prefix.count))
+        return rest.isEmpty || rest.first == slash ? (rest == [slash] ? [] : rest) : nil
+    }
+}
