@@ -47,12 +47,14 @@ struct NetworkSettingsLayout: Sendable {
 /// How the kernel writes a setting's value as text.
 private enum SettingFormat {
     case signed, unsigned, bytes, longs
-    /// Two numbers of 16 bits, in one word since 6.8 (commit 41db7626b732).
+    /// Two numbers of 32 bits, or of 16 in one word since 6.8, when the setting leads to the namespace itself.
     case ports
     /// One bit for each number, as ranges; the setting leads to them, and its length counts them.
     case bitmap
     /// The name of what the setting leads to, a `struct tcp_congestion_ops`.
     case congestion
+    /// A number whose text depends on the unit of time, which is not made here.
+    case time
 
     /// By the function that reads and writes it, of the kernels 5.10 to 7.2.
     static let functions: [String: SettingFormat] = [
@@ -64,7 +66,9 @@ private enum SettingFormat {
         "addrconf_sysctl_mtu": .signed, "addrconf_sysctl_proxy_ndp": .signed, "addrconf_sysctl_disable": .signed,
         "addrconf_sysctl_addr_gen_mode": .signed, "addrconf_sysctl_ignore_routes_with_linkdown": .signed,
         "addrconf_sysctl_disable_policy": .signed, "proc_do_large_bitmap": .bitmap,
-        "proc_tcp_congestion_control": .congestion,
+        "proc_tcp_congestion_control": .congestion, "proc_dointvec_jiffies": .time, "proc_dointvec_ms_jiffies": .time,
+        "proc_dointvec_userhz_jiffies": .time, "neigh_proc_dointvec": .time, "neigh_proc_dointvec_jiffies": .time,
+        "neigh_proc_dointvec_ms_jiffies": .time, "neigh_proc_dointvec_userhz_jiffies": .time,
     ]
 
     func text(_ bytes: [UInt8]) -> String? {
@@ -81,6 +85,7 @@ private enum SettingFormat {
         case .longs: words = numbers(8).map { String($0) }
         case .ports: words = numbers(bytes.count == 4 ? 2 : 4).map { String($0) }
         case .bitmap: return Self.ranges(bytes)
+        case .time: return nil
         case .congestion:
             let name = bytes.prefix { $0 != 0 }
             return name.isEmpty ? nil : String(decoding: name, as: UTF8.self)
@@ -125,7 +130,8 @@ extension GroupBuilder {
         var bytes: [UInt8]
     }
 
-    /// Reads what a network namespace has below /proc/sys/net. A value that is not understood counts only where it is a number and not the guest's.
+    /// Reads what a network namespace has below /proc/sys/net. A value that is not understood counts only where it is a number and not the guest's; what an
+    /// unknown function takes for its value can be anything.
     func readSettings(
         of namespace: VirtualAddress, guest: VirtualAddress, _ layout: NetworkSettingsLayout,
         into result: inout NetworkNamespace
@@ -134,7 +140,7 @@ extension GroupBuilder {
         for (path, setting) in try settings(of: namespace, layout).sorted(by: { $0.key < $1.key }) {
             if let text = setting.format?.text(setting.bytes) {
                 result.settings.append(NetworkSetting(path: path, value: text))
-            } else if let other = others[path], [1, 4].contains(setting.bytes.count), other.bytes != setting.bytes {
+            } else if case .time = setting.format, let other = others[path], other.bytes != setting.bytes {
                 result.lostSettings.append(path)
             }
         }
@@ -198,6 +204,12 @@ extension GroupBuilder {
     {
         let reader = kernel.reader
         switch format {
+        case nil: return nil
+        case .ports where length == 0:
+            guard let range = (try? kernel.manifest.types.structure("net"))?.optional("ipv4.ip_local_ports.range") else {
+                return nil
+            }
+            return try reader.bytes(range, of: value)
         case .bitmap:
             let bits = try reader.memory.pointer(at: value)
             return bits.isNull || length > Self.bitLimit ? nil : try reader.memory.bytes(at: bits, count: Int((length + 7) / 8))
