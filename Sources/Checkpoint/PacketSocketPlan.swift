@@ -17,7 +17,7 @@ struct PacketSocketPlan: Sendable {
             if hasNetworkNamespace {
                 obstacles.append(
                     Obstacle(
-                        .refused, pid: nil, reason: "a packet socket of \(name), which its network namespace will not have"))
+                        .refused, pid: nil, reason: "a packet socket of \(name) in a network namespace of its own"))
             } else {
                 devices.append(RecoveryManifest.Device(name: name, number: device.number))
             }

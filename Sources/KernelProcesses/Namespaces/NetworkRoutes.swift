@@ -10,7 +10,7 @@ struct NetworkRouteLayout: Sendable {
     let tableCount: Int
     let tableLink, trie: Field
     let root: Field
-    let key, position, bits, leaf, children: Field
+    let key, bits, leaf, children: Field
     let aliasLink, info, type, suffixLength, table, service: Field
     let routingProtocol, scope, source, priority, metrics, hopCount, firstHop: Field
     let hopObject: Field?
@@ -30,7 +30,6 @@ struct NetworkRouteLayout: Sendable {
             root = try types.structure("trie").field("kv")
             let node = try types.structure("key_vector")
             key = try node.field("key")
-            position = try node.field("pos")
             bits = try node.field("bits")
             leaf = try node.field("leaf")
             children = try node.field("tnode")
