@@ -1,9 +1,9 @@
 import ProcessModel
 
-/// Reads and writes that were at work when the kernel died, and of which nobody can tell how far they had come. They are made again, and must
-/// not have done anything yet: what they had taken out would be missing, and what they had put in would be there twice.
+/// Calls that were at work when the kernel died, and of which nobody can tell how far they had come. They are made again, and must
+/// not have done anything yet: what a read had taken out would be missing, and what a write had put in would be there twice.
 ///
-/// A call whose progress is known goes on from there (`ResumedCall`), and is not meant here.
+/// A call whose progress is known goes on from there (`ResumedCall`, `InterruptedCall.Progress`), and is not meant here.
 struct CallsAtWork {
     private static let recvmsg: UInt64 = 47
     private static let recvmmsg: UInt64 = 299
@@ -24,10 +24,22 @@ struct CallsAtWork {
         }
         return process.threads.compactMap { thread in
             let call = thread.interruptedCall
-            guard thread.registers.ax == SystemCallNumber.isRunning, call.transferredBytes == nil,
-                let reason = concern(
-                    thread.registers, isSettled: call.stage == .asleep || call.stage == .woken, in: group, file)
-            else { return nil }
+            let isSettled = call.stage == .asleep || call.stage == .woken
+            guard thread.registers.ax == SystemCallNumber.isRunning, call.transferredBytes == nil, !call.causedPanic else {
+                return nil
+            }
+            let number = thread.registers.origAX
+            if number == SystemCallNumber.mremap, !isSettled {
+                // Its pages go one by one from the old place to the new (move_page_tables, mm/mremap.c).
+                return Obstacle(
+                    .refused, pid: process.pid, reason: "memory was being moved (mremap), and is partly in both places")
+            }
+            if SystemCallNumber.onceOnly.contains(number), !isSettled {
+                return Obstacle(
+                    .degraded, pid: process.pid,
+                    reason: "system call \(number) was at work; it is made again, but may have been done")
+            }
+            guard let reason = concern(thread.registers, isSettled: isSettled, in: group, file) else { return nil }
             return Obstacle(.degraded, pid: process.pid, reason: reason)
         }
     }

@@ -24,6 +24,14 @@ public enum FileCatchUpWriter {
             var record = RecoveryManifest.FileCatchUp(
                 path: path, inode: entry.inode, size: entry.sizeBytes, mode: entry.mode, uid: entry.uid, gid: entry.gid,
                 content: nil, extents: [], isHeld: entry.isHeld, links: entry.links, isWhole: entry.isWhole)
+            if let target = entry.target {
+                guard target.isValidUTF8, !target.bytes.contains(0) else {
+                    omissions.append(.init(path: entry.path, reason: "where it leads is no UTF-8", isHeld: entry.isHeld))
+                    continue
+                }
+                record.target = target.description
+            }
+            record.otherName = entry.otherName.flatMap(text)
             do throws(CheckpointError) {
                 guard entry.sizeBytes <= UInt64(Int64.max) else { throw .model("its size \(entry.sizeBytes) is not a size") }
                 if !entry.runs.isEmpty {
@@ -51,6 +59,14 @@ public enum FileCatchUpWriter {
         manifest.files.sort { $0.path < $1.path }
         manifest.removed += catchUp.removals.compactMap { removal in
             text(of: removal.path).map { RecoveryManifest.RemovedFile(path: $0, inode: removal.inode) }
+        }
+        manifest.directories += catchUp.listings.compactMap { listing in
+            // A name that cannot be written down would be taken for one that is gone.
+            guard listing.names.allSatisfy(\.isValidUTF8), listing.path.isValidUTF8, listing.path.bytes.count < 4096 else {
+                return nil
+            }
+            return RecoveryManifest.DirectoryListing(
+                path: listing.path.description, inode: listing.inode, names: listing.names.map(\.description).sorted())
         }
         manifest.gaps += omissions.prefix(1000).map {
             RecoveryManifest.Gap(object: "file \($0.path)", field: "page cache", address: "", reason: $0.reason)

@@ -45,6 +45,16 @@ struct ManifestNode {
         return flag
     }
 
+    func optionalText(_ name: String) throws(ManifestError) -> String? {
+        guard let member = value[name], !member.isNull else { return nil }
+        return try text(name)
+    }
+
+    func optionalAbsolutePath(_ name: String) throws(ManifestError) -> String? {
+        guard let member = value[name], !member.isNull else { return nil }
+        return try absolutePath(name)
+    }
+
     func verdict(_ name: String) throws(ManifestError) -> Verdict {
         guard let verdict = Verdict(rawValue: try text(name)) else { throw fail(name, "is none of full, degraded, refused") }
         return verdict

@@ -43,6 +43,10 @@ extension RecoveryManifest {
         }
         groups = try root.list("groups") { (node) throws(ManifestError) in try Group(node) }
         files = try root.list("files") { (node) throws(ManifestError) in try FileCatchUp(node) }
+        directories = try root.optionalList("directories") { (node) throws(ManifestError) in
+            RecoveryManifest.DirectoryListing(
+                path: try node.directoryPath("path"), inode: try node.unsigned("inode"), names: try node.texts("names"))
+        }
         removed = try root.list("removed") { (node) throws(ManifestError) in
             RemovedFile(path: try node.absolutePath("path"), inode: try node.optionalUnsigned("inode"))
         }
@@ -190,6 +194,8 @@ extension RecoveryManifest.FileCatchUp {
             extents: try node.triples("extents").map { Extent(fileOffset: $0.0, length: $0.1, contentOffset: $0.2) },
             isHeld: try node.optionalFlag("held") ?? true,
             links: UInt32(clamping: try node.optionalUnsigned("links") ?? 1), isWhole: try node.optionalFlag("whole") ?? false)
+        target = try node.optionalText("target")
+        otherName = try node.optionalAbsolutePath("other_name")
         for extent in extents {
             // off_t is signed: all ends must stay below 2^63.
             let ends = [extent.fileOffset, extent.contentOffset].map { $0.addingReportingOverflow(extent.length) }

@@ -7,6 +7,10 @@ extension RecoveryManifest {
             "cause": .string(cause),
             "crashed_at": .number(crashedAt), "salvaged_by": .string(salvagedBy.rawValue), "largest_pid": JSONValue(largestPID),
             "timeline": .array(timeline.map(\.json)), "groups": .array(groups.map(\.json)), "files": .array(files.map(\.json)),
+            "directories": .array(
+                directories.map {
+                    ["path": .string($0.path), "inode": JSONValue($0.inode), "names": .array($0.names.map { .string($0) })]
+                }),
             "removed": .array(removed.map { ["path": .string($0.path), "inode": $0.inode.map { JSONValue($0) } ?? .null] }),
             "gaps": .array(
                 gaps.map {
@@ -135,6 +139,7 @@ extension RecoveryManifest.FileCatchUp {
             "gid": JSONValue(gid), "content": JSONValue(content),
             "extents": .array(extents.map { [JSONValue($0.fileOffset), JSONValue($0.length), JSONValue($0.contentOffset)] }),
             "held": .bool(isHeld), "links": JSONValue(links), "whole": .bool(isWhole),
+            "target": JSONValue(target), "other_name": JSONValue(otherName),
         ]
     }
 }

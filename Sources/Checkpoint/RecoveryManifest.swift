@@ -21,6 +21,7 @@ public struct RecoveryManifest: Sendable, Equatable {
     public var groups: [Group]
     public var files: [FileCatchUp]
     public var removed: [RemovedFile]
+    public var directories: [DirectoryListing] = []
     public var gaps: [Gap]
 
     public init(id: String, guest: String, kernel: String, cause: String, crashedAt: Double, salvagedBy: Salvager) {
@@ -281,6 +282,10 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var links: UInt32
         /// What no extent covers is zeros, whether the file is still there or not.
         public var isWhole: Bool
+        /// Where a symbolic link leads.
+        public var target: String?
+        /// The path of another one of these, which is the same file.
+        public var otherName: String?
 
         public struct Extent: Sendable, Equatable {
             public var fileOffset: UInt64
@@ -309,6 +314,19 @@ public struct RecoveryManifest: Sendable, Equatable {
             self.isHeld = isHeld
             self.links = links
             self.isWhole = isWhole
+        }
+    }
+
+    /// A directory that changed shortly before the crash, with all names that it had.
+    public struct DirectoryListing: Sendable, Equatable {
+        public var path: String
+        public var inode: UInt64
+        public var names: [String]
+
+        public init(path: String, inode: UInt64, names: [String]) {
+            self.path = path
+            self.inode = inode
+            self.names = names
         }
     }
 

@@ -1,14 +1,14 @@
 import GuestMemory
 import ProcessModel
 
-/// A page of code, added to a process, from which threads make their interrupted calls again: with the time that remained, or for the part of a
-/// buffer that was not done.
+/// A page of code, added to a process, from which threads make their interrupted calls again: with the time that remained, for the part of a
+/// buffer that was not done, or without a flag.
 ///
 /// Rewriting the argument in the program's own memory or register would be seen by it: a loop that sleeps by a constant `timespec` would sleep
 /// shorter for ever. So the thread resumes in the stub, which makes the call, puts the argument registers back and jumps behind the original call:
 ///
 ///     syscall                      0f 05
-///     movabs $original, %reg       48 bf | 48 ba | 49 ba, imm64
+///     movabs $original, %reg       48 bf | 48 be | 48 ba | 49 ba, imm64
 ///     jmp *0(%rip)                 ff 25 00 00 00 00
 ///     .quad return address
 ///     (at 32) struct timespec
@@ -56,6 +56,7 @@ struct RestartStub: Sendable {
         case .timespec(let nanoseconds, let argument):
             code += Self.replace(argument, of: &registers, by: slot.rawValue &+ Self.timespecOffset)
             timespec = (nanoseconds / 1_000_000_000).littleEndianBytes + (nanoseconds % 1_000_000_000).littleEndianBytes
+        case .flags(let flags, let argument): code += Self.replace(argument, of: &registers, by: flags)
         case .rest(let moved):
             // No call moves more than MAX_RW_COUNT, which is below 2^31.
             let done = UInt32(clamping: moved).littleEndianBytes
@@ -86,6 +87,9 @@ struct RestartStub: Sendable {
         case .di:
             defer { registers.di = value }
             return [0x48, 0xbf] + registers.di.littleEndianBytes
+        case .si:
+            defer { registers.si = value }
+            return [0x48, 0xbe] + registers.si.littleEndianBytes
         case .dx:
             defer { registers.dx = value }
             return [0x48, 0xba] + registers.dx.littleEndianBytes

@@ -11,7 +11,7 @@ struct MemoryPatch: Sendable, Hashable {
 struct ResumedCall: Sendable, Hashable {
     /// The register that gets another value for the duration of the call.
     enum Argument: Sendable, Hashable {
-        case di, dx, r10
+        case di, si, dx, r10
     }
 
     enum Change: Sendable, Hashable {
@@ -21,6 +21,8 @@ struct ResumedCall: Sendable, Hashable {
         case timespec(nanoseconds: UInt64, Argument)
         /// The rest of the buffer in si, of dx bytes: this many are done. The result counts them.
         case rest(moved: UInt64)
+        /// The flags of an open whose file it has made: without O_EXCL.
+        case flags(UInt64, Argument)
     }
 
     var number: UInt64
@@ -46,6 +48,9 @@ struct RestartedThread: Sendable, Hashable {
 
     init(_ thread: DeadThread) {
         registers = thread.registers
+        if let number = thread.unwrittenThreadID {
+            patches.append(MemoryPatch(address: number.address, bytes: number.number.littleEndianBytes))
+        }
         let result = Int64(bitPattern: thread.registers.ax)
         // -1 marks an interrupt or exception from user mode: nothing to restart.
         guard Int64(bitPattern: thread.registers.origAX) >= 0 else { return }
@@ -102,12 +107,17 @@ struct RestartedThread: Sendable, Hashable {
             finishTransfer(number: number, moved: moved)
             return
         }
+        if let progress = call.progress, !wasInterrupted {
+            goOn(from: progress, number: number)
+            return
+        }
         if SystemCallNumber.systemVWaits.contains(number), !call.isAsleep, !wasInterrupted {
             concern = "a System V semaphore or message call was at work; it is told of an interruption, but may have been done"
             fail(Self.interrupted)
             return
         }
         guard SystemCallNumber.restartable.contains(number) || SystemCallNumber.systemVWaits.contains(number) else {
+            concern = "system call \(number) was at work; it is told of an interruption, but may have been done"
             fail(Self.interrupted)
             return
         }
@@ -133,6 +143,44 @@ struct RestartedThread: Sendable, Hashable {
                 + (remaining % 1_000_000_000 / (1_000_000_000 / fraction)).littleEndianBytes
             patches.append(MemoryPatch(address: address, bytes: bytes))
             restart(number: number)
+        }
+    }
+
+    /// A call that does something once, and may have done so.
+    private mutating func goOn(from progress: InterruptedCall.Progress, number: UInt64) {
+        switch progress {
+        case .pending: restart(number: number)
+        case .complete(let result):
+            registers.ax = result
+            registers.origAX = .max
+            noteStarted(result, number: number)
+        case .fileCreated:
+            let flags = number == SystemCallNumber.open ? registers.si : registers.dx
+            resumedCall = ResumedCall(
+                number: number,
+                change: .flags(flags & ~SystemCallNumber.exclusive, number == SystemCallNumber.open ? .si : .dx))
+        case .uncertain where SystemCallNumber.starting.contains(number):
+            concern = "system call \(number) was at work; it is told of an interruption, but may have started a process"
+            fail(Self.interrupted)
+        case .uncertain:
+            concern = "system call \(number) was at work; it is made again, but may have been done"
+            restart(number: number)
+        }
+    }
+
+    /// clone writes the number of what it has started where the caller wants it (CLONE_PARENT_SETTID), before it returns.
+    private mutating func noteStarted(_ result: UInt64, number: UInt64) {
+        switch number {
+        case SystemCallNumber.clone where registers.di & SystemCallNumber.writesToParent != 0:
+            patches.append(
+                MemoryPatch(
+                    address: VirtualAddress(rawValue: registers.dx), bytes: UInt32(truncatingIfNeeded: result).littleEndianBytes
+                )
+            )
+        case SystemCallNumber.clone3:
+            concern =
+                "a process or thread was being started; where clone3 was to write its number or descriptor may have nothing"
+        default: break
         }
     }
 

@@ -108,7 +108,10 @@ public final class DeadKernel {
 
     /// The symbols that the walk asks for.
     public static var symbols: Set<String> {
-        FileReader.symbols.union(GroupBuilder.securityHooks).union(GroupBuilder.settingFunctions).union([
+        FileReader.symbols.union(GroupBuilder.securityHooks).union(GroupBuilder.settingFunctions).union(namingFunctions).union(
+            namingEnds
+        ).union(vforkWaits).union(closingFunctions).union([
+            "____fput", "ret_from_fork", "ret_from_fork_asm",
             "init_task", "init_pid_ns", "init_nsproxy", "init_user_ns", "page_offset_base", "vmemmap_base", "tk_core",
             "timekeeper_data", "nr_cpu_ids", "hrtimer_wakeup", "hrtimer_nanosleep_restart", "do_restart_poll",
             "futex_wait_restart", "posix_cpu_nsleep_restart", "xstate_offsets", "xstate_sizes", "xstate_flags",

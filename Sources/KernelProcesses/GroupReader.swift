@@ -73,6 +73,7 @@ struct GroupBuilder {
     private var addressSpaces: [VirtualAddress: AddressSpaceID] = [:]
     private var signalActions: [VirtualAddress: SignalActionsID] = [:]
     private var signalActionUsers: [VirtualAddress: Int] = [:]
+    private var unannounced: [UnannouncedEnd] = []
     private var hasReadCgroups = false
     private var memoryUsers: [AddressSpaceID: [TaskAddress]] = [:]
 
@@ -119,7 +120,18 @@ struct GroupBuilder {
         pages.deletedFiles = files.deletedFileMappings
         kernel.gaps += files.gaps
         group.processes.sort { $0.pid < $1.pid }
+        announceEnds()
         return ReadGroup(group: group, pages: pages)
+    }
+
+    /// A parent that waits for the signal of its child's end would wait for ever; of signals below 32 no second one is queued.
+    private mutating func announceEnds() {
+        for end in unannounced {
+            guard let parent = group.processes.firstIndex(where: { $0.pid == end.parentPID }),
+                !group.processes[parent].pendingSignals.contains(where: { $0.signal == end.signal.signal })
+            else { continue }
+            group.processes[parent].pendingSignals.append(end.signal)
+        }
     }
 
     private mutating func process(_ leader: TaskAddress) throws(MemoryFault) -> DeadProcess {
@@ -133,7 +145,7 @@ struct GroupBuilder {
         }
         let state = try state(of: leader, signal: signal)
         try notePIDs(at: reader.pointer(fields.threadPID, of: leader))
-        let parent = try reader.pointer(fields.realParent, of: leader)
+        let parent = try kernel.livingParent(of: leader)
         var process = DeadProcess(
             pid: try reader.int32(fields.tgid, of: leader), parentPID: try reader.int32(fields.tgid, of: parent),
             processGroupID: try pid(SignalLayout.PIDType.processGroup), sessionID: try pid(SignalLayout.PIDType.session),
@@ -144,7 +156,10 @@ struct GroupBuilder {
         process.cgroupPath = KernelString(bytes: try kernel.cgroupPath(of: leader))
         readCgroups(around: leader)
         try kernel.check(leader: leader, signal: signal)
-        if case .zombie = state { return process }
+        if case .zombie(let exitCode) = state {
+            if let end = try kernel.unannouncedEnd(of: leader, exitCode: exitCode) { unannounced.append(end) }
+            return process
+        }
         process.namespaces = try kernel.namespaces(of: leader)
         readNamespaces(of: leader, process.namespaces)
         if let field = fields.loginUID {
@@ -204,7 +219,8 @@ struct GroupBuilder {
     private func state(of leader: TaskAddress, signal: VirtualAddress) throws(MemoryFault) -> DeadProcess.State {
         let reader = kernel.reader
         let fields = kernel.layout.task
-        if try reader.value(fields.exitState, of: leader) & 0x30 != 0 {
+        let hasEnded = try reader.value(fields.exitState, of: leader) & 0x30 != 0
+        if try hasEnded ? true : kernel.isEnding(leader) {
             return .zombie(exitCode: try reader.int32(fields.exitCode, of: leader))
         }
         if try reader.value(kernel.layout.signal.flags, of: signal) & 1 != 0 {

@@ -26,6 +26,8 @@ public struct DeadThread: Sendable {
     public var rseq: RseqRegistration?
     /// `task->clear_child_tid`; 0: none.
     public var clearChildTID: VirtualAddress
+    /// nil: nothing is left to write.
+    public var unwrittenThreadID: UnwrittenThreadID?
     /// `task->pdeath_signal`; 0: none.
     public var parentDeathSignal: Int32
     public var scheduling: Scheduling
@@ -68,6 +70,18 @@ public struct RseqRegistration: Sendable, Hashable {
         self.size = size
         self.signature = signature
         self.criticalSection = criticalSection
+    }
+}
+
+/// The number of a thread that has not run yet, and where in its memory the kernel would write it when it first runs (`task->set_child_tid`).
+public struct UnwrittenThreadID: Sendable, Hashable {
+    public var address: VirtualAddress
+    /// In the thread's own pid namespace.
+    public var number: UInt32
+
+    public init(address: VirtualAddress, number: UInt32) {
+        self.address = address
+        self.number = number
     }
 }
 
@@ -126,6 +140,22 @@ public struct InterruptedCall: Sendable, Hashable {
     /// Bytes that a read, write, send or receive had moved (from the `iov_iter` on the kernel stack) and would move once more if it were made
     /// again: 0 also for a call that does the same the second time. nil: not known.
     public var transferredBytes: UInt64?
+    /// How far a call had come that has its effect at one moment, and would fail or do more the second time.
+    public enum Progress: Sendable, Hashable {
+        /// It has changed nothing yet.
+        case pending
+        /// It has done its work.
+        case complete(result: UInt64)
+        /// open with O_EXCL: the file has been made, and the descriptor has not.
+        case fileCreated
+        /// It may have done its work.
+        case uncertain
+    }
+
+    /// nil: the call is not of this kind.
+    public var progress: Progress?
+    /// Files that the thread is about to open, or to close, for writing: they are open, and no descriptor leads to them.
+    public var filesInHand: Set<InodeIdentity> = []
     /// The thread was current on the CPU that panicked: its call must not be made again.
     public var causedPanic: Bool
     public var stage = Stage.onCPU

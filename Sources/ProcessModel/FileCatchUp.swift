@@ -9,7 +9,7 @@ public struct FileCatchUp: Sendable, Hashable {
         /// `s_dev` of its filesystem.
         public var device: UInt64
         public var inode: UInt64
-        /// Type and permissions; a regular file, a directory or a named pipe.
+        /// Type and permissions; a regular file, a directory, a symbolic link or a named pipe.
         public var mode: UInt32
         public var uid: UInt32
         public var gid: UInt32
@@ -22,6 +22,10 @@ public struct FileCatchUp: Sendable, Hashable {
         public var isHeld: Bool
         /// The runs are all that it had, as on tmpfs: what they do not cover was never written, and is zeros.
         public var isWhole: Bool
+        /// Where a symbolic link leads.
+        public var target: KernelString?
+        /// Another entry's path, which is another name of this file; this entry has no runs then.
+        public var otherName: KernelString?
 
         public init(
             path: KernelString, device: UInt64, inode: UInt64, mode: UInt32, uid: UInt32, gid: UInt32, links: UInt32 = 1,
@@ -53,6 +57,19 @@ public struct FileCatchUp: Sendable, Hashable {
         }
     }
 
+    /// All names in a directory that changed: what is there under another one is a name that was removed, or renamed.
+    public struct Listing: Sendable, Hashable {
+        public var path: KernelString
+        public var inode: UInt64
+        public var names: [KernelString]
+
+        public init(path: KernelString, inode: UInt64, names: [KernelString]) {
+            self.path = path
+            self.inode = inode
+            self.names = names
+        }
+    }
+
     /// Something that should have been caught up and cannot be.
     public struct Omission: Sendable, Hashable {
         public var path: KernelString
@@ -70,6 +87,8 @@ public struct FileCatchUp: Sendable, Hashable {
     /// Directories before what is in them.
     public var entries: [Entry] = []
     public var removals: [Removal] = []
+    /// Of directories of which all names are known.
+    public var listings: [Listing] = []
     public var omissions: [Omission] = []
 
     public init() {}

@@ -51,3 +51,15 @@ public struct PipeID: SharedObjectID {
     public let rawValue: UInt32
     public init(rawValue: UInt32) { self.rawValue = rawValue }
 }
+
+/// An inode of a filesystem, by the numbers that programs see.
+public struct InodeIdentity: Hashable, Sendable {
+    /// `s_dev`.
+    public var device: UInt64
+    public var inode: UInt64
+
+    public init(device: UInt64, inode: UInt64) {
+        self.device = device
+        self.inode = inode
+    }
+}

@@ -2,10 +2,14 @@ import CLinux
 import Glibc
 
 extension FileCatchUp {
-    /// Makes a directory or a named pipe that is not there, as it was; what is there stays as it is.
-    /// - Returns: false when `file` is neither of both.
-    func makeOtherKind(_ file: RecoveryManifest.File, _ root: borrowing Descriptor) throws(AgentError) -> Bool {
+    /// Makes a directory, a named pipe or a symbolic link that is not there, as it was.
+    /// - Returns: false when `file` is none of them.
+    mutating func makeOtherKind(_ file: RecoveryManifest.File, _ root: borrowing Descriptor) throws(AgentError) -> Bool {
         let type = file.mode & S_IFMT
+        if type == S_IFLNK {
+            try makeLink(file, root)
+            return true
+        }
         guard type == S_IFDIR || type == S_IFIFO else { return false }
         let path = try relative(file.path)
         let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK
@@ -16,6 +20,7 @@ extension FileCatchUp {
             return true
         }
         guard errno == ENOENT else { throw systemError("it cannot be opened") }
+        if type == S_IFDIR, try restoreName(file, root) { return true }
         try makeDirectories(parent(of: file.path))
         let made = type == S_IFDIR ? System.mkdir(file.path, 0o700) : System.mkfifo(file.path, 0o600)
         guard made == 0 else { throw systemError("it cannot be created") }
@@ -28,10 +33,32 @@ extension FileCatchUp {
         return true
     }
 
+    private func makeLink(_ file: RecoveryManifest.File, _ root: borrowing Descriptor) throws(AgentError) {
+        guard let target = file.target, !target.isEmpty, target.utf8.count < 4096, !target.utf8.contains(0) else {
+            throw AgentError(description: "it is not known where the symbolic link leads")
+        }
+        try makeDirectories(parent(of: file.path))
+        guard let place = Place(try relative(file.path), root) else { throw systemError("its directory cannot be opened") }
+        if let present = place.status {
+            if present.st_mode & S_IFMT == S_IFLNK, System.target(place.directory, place.name) == target { return }
+            try makeRoom(for: file, present, root)
+        }
+        guard System.symlink(target, place.directory, place.name, uid: file.uid, gid: file.gid) == 0 else {
+            throw systemError("it cannot be made")
+        }
+        synchronizeDirectory(parent(of: file.path))
+    }
+
+    /// Whether the system that booted after the crash has given a file a name, or changed it in another way.
+    func isChangedAfterCrash(_ status: stat) -> Bool {
+        guard let crashedAt, !touched.contains(FileNumber(status)) else { return false }
+        return Int64(status.st_ctim.tv_sec) > crashedAt &+ 1
+    }
+
     /// Whether a file was written to by the system that booted after the crash; by the file's clock and the dead kernel's, one second being lost in
     /// rounding.
     func isNewerThanCrash(_ status: stat) -> Bool {
-        guard let crashedAt else { return false }
+        guard let crashedAt, !touched.contains(FileNumber(status)) else { return false }
         return Int64(status.st_mtim.tv_sec) > crashedAt &+ 1
     }
 }

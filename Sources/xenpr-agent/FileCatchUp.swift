@@ -21,9 +21,21 @@ struct FileCatchUp {
     private(set) var removedPaths: Set<String> = []
     /// Where regular files are in these directories; nil: not looked yet.
     var namesByInode: [UInt64: [String]]?
+    /// What the catch-up itself has written to: their times say nothing any more.
+    private(set) var touched: Set<FileNumber> = []
     /// How many files were written to, and how many bytes.
     private(set) var files = 0
     private(set) var bytes = 0
+
+    struct FileNumber: Hashable {
+        let device: dev_t
+        let inode: ino_t
+
+        init(_ status: stat) {
+            device = status.st_dev
+            inode = status.st_ino
+        }
+    }
 
     struct Problem {
         let path: String
@@ -37,19 +49,23 @@ struct FileCatchUp {
     }
 
     /// Applies everything; what fails becomes a problem and does not stop the rest.
-    mutating func apply(files: [RecoveryManifest.File], removed: [RecoveryManifest.Removed]) {
+    mutating func apply(
+        files: [RecoveryManifest.File], removed: [RecoveryManifest.Removed], directories: [RecoveryManifest.Listing] = []
+    ) {
         guard let root = Descriptor(taking: System.open("/", O_RDONLY | O_DIRECTORY)) else { return }
         changedDirectories = ["/"] + files.filter { $0.mode & S_IFMT == S_IFDIR }.map(\.path)
         removedPaths = Set(removed.map(\.path))
-        for file in files {
+        // Other names of files come after the files.
+        for file in files.filter({ $0.otherName == nil }) + files.filter({ $0.otherName != nil }) {
             do throws(AgentError) {
-                try catchUp(file, root)
+                if let other = file.otherName { try giveName(file, of: other, root) } else { try catchUp(file, root) }
             } catch {
                 problems.append(Problem(path: file.path, reason: error.description))
             }
         }
         // Last, for a file may first have to be found under a name that it had no longer.
-        for entry in removed {
+        let wanted = Set(files.map(\.path))
+        for entry in removed + directories.flatMap(strayNames).filter({ !wanted.contains($0.path) }) {
             do throws(AgentError) {
                 try setAside(entry, root, keepsNewer: true)
             } catch {
@@ -118,6 +134,8 @@ struct FileCatchUp {
     /// Writes the extents, the size and, when they differ, owner and mode.
     private mutating func write(_ file: RecoveryManifest.File, to target: borrowing Descriptor, isNew: Bool) throws(AgentError)
     {
+        guard let status = System.status(target.number) else { throw systemError("its status cannot be read") }
+        touched.insert(FileNumber(status))
         // What somebody has put there since is not between the extents.
         if file.isWhole, ftruncate(target.number, 0) != 0 { throw systemError("it cannot be emptied") }
         if let content = file.content {
@@ -130,7 +148,6 @@ struct FileCatchUp {
         guard ftruncate(target.number, off_t(file.size)) == 0 else {
             throw systemError("its size cannot be set to \(file.size)")
         }
-        guard let status = System.status(target.number) else { throw systemError("its status cannot be read") }
         if status.st_uid != file.uid || status.st_gid != file.gid, fchown(target.number, file.uid, file.gid) != 0 {
             throw systemError("its owner cannot be set to \(file.uid):\(file.gid)")
         }
@@ -185,34 +202,29 @@ struct FileCatchUp {
         _ entry: RecoveryManifest.Removed, _ root: borrowing Descriptor, keepsNewer: Bool
     ) throws(AgentError) {
         let path = try relative(entry.path)
-        guard let file = Descriptor(taking: System.openBeneath(root, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)) else {
-            // ENXIO: a socket.
-            if errno == ENOENT || errno == ENXIO { return }
-            throw systemError("it cannot be opened to set it aside")
+        guard let place = Place(path, root) else {
+            if errno == ENOENT { return }
+            throw systemError("its directory cannot be opened to set it aside")
         }
-        guard let status = System.status(file.number), [S_IFREG, S_IFDIR].contains(status.st_mode & S_IFMT) else { return }
+        // Sockets and devices are made anew by whoever uses them.
+        guard let status = place.status, [S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO].contains(status.st_mode & S_IFMT) else { return }
         // Another file of that name is none of ours, nor is one that the new system made.
         if let inode = entry.inode, UInt64(status.st_ino) != inode { return }
-        if keepsNewer, isNewerThanCrash(status) { return }
+        if keepsNewer, isNewerThanCrash(status) || isChangedAfterCrash(status) { return }
         let directory = "/var/lib/xenpr/set-aside/\(recovery)"
         try makeDirectories(directory, mode: 0o700)
         let target = directory + "/" + path.split(separator: "/").joined(separator: "%")
         // A name that is too long for one component keeps its end, with the inode to tell it from others.
-        let place =
+        let refuge =
             target.utf8.count - directory.utf8.count > 250
             ? directory + "/\(status.st_ino)-"
                 + String(decoding: path.utf8.suffix(120).map { $0 == 0x2f ? 0x25 : $0 }, as: UTF8.self)
             : target
         // The name is looked up in the directory that was reached without symbolic links.
-        let components = path.split(separator: "/")
-        let above = components.dropLast().joined(separator: "/")
-        guard let name = components.last.map(String.init),
-            let source = Descriptor(taking: System.openBeneath(root, above.isEmpty ? "." : above, O_RDONLY | O_DIRECTORY))
-        else { throw systemError("its directory cannot be opened") }
-        if System.rename(source, name, to: place) != 0 {
-            guard errno == EXDEV else { throw systemError("it cannot be moved to \(place)") }
+        if System.rename(place.directory, place.name, to: refuge) != 0 {
+            guard errno == EXDEV else { throw systemError("it cannot be moved to \(refuge)") }
             // On another file system it stays where it is, under a name that says what it is.
-            guard System.rename(source, name, to: "/\(path).xenpr-\(recovery)") == 0 else {
+            guard System.rename(place.directory, place.name, to: "/\(path).xenpr-\(recovery)") == 0 else {
                 throw systemError("it cannot be set aside")
             }
         }

@@ -13,6 +13,7 @@ struct RecoveryManifest {
     let groups: [Group]
     let files: [File]
     let removed: [Removed]
+    let directories: [Listing]
 
     struct Group {
         let name: GroupName
@@ -169,12 +170,23 @@ struct RecoveryManifest {
         let links: UInt32
         /// What no extent covers is zeros, whether the file is still there or not.
         let isWhole: Bool
+        /// Where a symbolic link leads.
+        var target: String?
+        /// The path of another one of these, which is the same file.
+        var otherName: String?
     }
 
     struct Extent {
         let fileOffset: Int64
         let length: Int64
         let contentOffset: Int64
+    }
+
+    /// A directory that changed, with all its names.
+    struct Listing {
+        let path: String
+        let inode: UInt64
+        let names: Set<String>
     }
 
     /// A file that was removed before the crash.
@@ -210,6 +222,14 @@ struct RecoveryManifest {
         var files: [File] = []
         for value in json["files"]?.arrayValue ?? [] { files.append(try File(value)) }
         self.files = files
+        directories = (json["directories"]?.arrayValue ?? []).compactMap { value in
+            guard let path = value["path"]?.stringValue, let inode = value["inode"]?.integerValue, inode > 0,
+                let elements = value["names"]?.arrayValue
+            else { return nil }
+            let names = Set(elements.compactMap(\.stringValue))
+            // A list that is damaged says nothing about what is not on it.
+            return names.count == elements.count ? Listing(path: path, inode: UInt64(inode), names: names) : nil
+        }
         removed = (json["removed"]?.arrayValue ?? []).compactMap { value in
             guard let path = value["path"]?.stringValue else { return nil }
             return Removed(path: path, inode: value["inode"]?.integerValue.map { UInt64(bitPattern: $0) })
@@ -456,5 +476,7 @@ extension RecoveryManifest.File {
         isHeld = json["held"]?.boolValue ?? true
         links = UInt32(clamping: json["links"]?.integerValue ?? 1)
         isWhole = json["whole"]?.boolValue ?? false
+        target = json["target"]?.stringValue
+        otherName = json["other_name"]?.stringValue
     }
 }

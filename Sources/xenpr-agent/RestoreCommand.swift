@@ -43,7 +43,7 @@ struct RestoreCommand {
         var report = RestoreReport(id: manifest.id)
         report.measure("files") { report in
             var catchUp = FileCatchUp(volume: directory, recovery: manifest.id, crashedAt: manifest.crashedAt)
-            catchUp.apply(files: manifest.files, removed: manifest.removed)
+            catchUp.apply(files: manifest.files, removed: manifest.removed, directories: manifest.directories)
             report.files = catchUp.problems
             printError("files: \(catchUp.files) caught up, \(catchUp.bytes) bytes, \(catchUp.problems.count) with a problem")
             return catchUp.bytes

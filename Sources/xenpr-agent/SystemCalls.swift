@@ -44,6 +44,22 @@ enum System {
         unsafe linkat(old.number, name, new.number, other, 0)
     }
 
+    /// Makes a symbolic link in a directory, and gives it an owner.
+    static func symlink(_ target: String, _ directory: borrowing Descriptor, _ name: String, uid: uid_t, gid: gid_t) -> Int32 {
+        let made = unsafe symlinkat(target, directory.number, name)
+        return made == 0 ? unsafe fchownat(directory.number, name, uid, gid, AT_SYMLINK_NOFOLLOW) : made
+    }
+
+    /// Where a symbolic link of a directory leads; nil: it is none, or cannot be read.
+    static func target(_ directory: borrowing Descriptor, _ name: String) -> String? {
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        let length = unsafe bytes.withUnsafeMutableBytes { buffer in
+            // The kernel writes no more than the buffer has, which has memory, for it is not empty.
+            unsafe buffer.baseAddress.map { unsafe readlinkat(directory.number, name, $0, buffer.count) } ?? -1
+        }
+        return length > 0 ? String(decoding: bytes.prefix(length), as: UTF8.self) : nil
+    }
+
     /// What a name in a directory refers to, a symbolic link being itself; nil when there is nothing.
     static func status(_ directory: borrowing Descriptor, _ name: String) -> stat? {
         var status = stat()

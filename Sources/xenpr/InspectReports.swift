@@ -165,6 +165,8 @@ struct RegistersReport: InspectReport {
         let tid: Int32
         let command: String
         let registers: [String: String]
+        /// How far the system call is that the thread is in, as far as it matters for making it again; nil: it is in none.
+        let call: String?
         let components: [String: String]
     }
 
@@ -191,8 +193,25 @@ struct RegistersReport: InspectReport {
                 tid: thread.tid, command: "\(thread.command)",
                 registers: Dictionary(
                     uniqueKeysWithValues: Self.names.map { ($0.0, hex(thread.registers[keyPath: $0.1])) }),
-                components: components)
+                call: Self.call(of: thread), components: components)
         }
+    }
+
+    private static func call(of thread: DeadThread) -> String? {
+        guard thread.registers.origAX != .max else { return nil }
+        let call = thread.interruptedCall
+        var parts = ["\(call.stage)"]
+        switch call.progress {
+        case .pending: parts.append("nothing done")
+        case .complete(let result): parts.append("done, result \(result)")
+        case .fileCreated: parts.append("file created")
+        case .uncertain: parts.append("may be done")
+        case nil: break
+        }
+        if let moved = call.transferredBytes { parts.append("\(moved) bytes moved") }
+        if let left = call.remainingNanoseconds { parts.append("\(left) ns left") }
+        parts += call.filesInHand.map { "opens or closes inode \($0.inode)" }.sorted()
+        return parts.joined(separator: ", ")
     }
 
     private static func text(_ bytes: [UInt8]) -> String {
@@ -203,6 +222,7 @@ struct RegistersReport: InspectReport {
         var table = Table("TID", "COMMAND", "REGISTER", "VALUE")
         for thread in threads {
             for name in Self.names { table.add("\(thread.tid)", thread.command, name.0, thread.registers[name.0] ?? "?") }
+            if let call = thread.call { table.add("\(thread.tid)", thread.command, "call", call) }
             for component in thread.components.keys.sorted() {
                 table.add(
                     "\(thread.tid)", thread.command, "xstate \(component)",

@@ -88,6 +88,93 @@ import Testing
         #expect(place.read("data") == "e\0\0\0\0", "nothing of what somebody has put there since")
     }
 
+    private func applied(
+        _ files: [RecoveryManifest.File], removed: [RecoveryManifest.Removed] = [], in place: Place, at: Int64?
+    )
+        -> [String]
+    {
+        var catchUp = FileCatchUp(volume: place.volume, recovery: "test", crashedAt: at)
+        catchUp.apply(files: files, removed: removed)
+        return catchUp.problems.map(\.reason)
+    }
+
+    @Test func givesAFileItsOtherNames() throws {
+        let place = try Place()
+        try place.write("abcdef", to: "volume/files/1")
+        try place.write("old", to: "second")
+        let first = place.file("new/first", size: 6, extents: [extent(0, 6, 0)])
+        let others = ["another", "second", "third"].map { name in
+            var other = place.file(name, size: 6, extents: [], content: nil)
+            other.otherName = first.path
+            return other
+        }
+        #expect(applied([others[0], first, others[1], others[2]], in: place, at: nil) == [])
+        let inode = try place.inode(of: "new/first")
+        for name in ["another", "second", "third"] { #expect(try place.inode(of: name) == inode) }
+        #expect(place.read("third") == "abcdef")
+        #expect(applied([others[0], first, others[1]], in: place, at: nil) == [], "a second time nothing is to be done")
+        var lost = others[0]
+        lost.otherName = place.path + "/nothing"
+        #expect(applied([lost], in: place, at: nil).count == 1)
+    }
+
+    @Test func makesSymbolicLinks() throws {
+        let place = try Place()
+        func link(_ name: String, to target: String?) -> RecoveryManifest.File {
+            RecoveryManifest.File(
+                path: "\(place.path)/\(name)", inode: 1, size: 1, mode: 0o120777, uid: getuid(), gid: getgid(), content: nil,
+                extents: [], isHeld: false, links: 1, isWhole: false, target: target)
+        }
+        try FileManager.default.createSymbolicLink(atPath: place.path + "/turned", withDestinationPath: "elsewhere")
+        #expect(applied([link("deep/made", to: "../x y"), link("turned", to: "/a/b")], in: place, at: nil) == [])
+        #expect(try FileManager.default.destinationOfSymbolicLink(atPath: place.path + "/deep/made") == "../x y")
+        #expect(try FileManager.default.destinationOfSymbolicLink(atPath: place.path + "/turned") == "/a/b")
+        #expect(applied([link("nowhere", to: nil), link("empty", to: "")], in: place, at: nil).count == 2)
+        // What the new system has made stays.
+        #expect(applied([link("turned", to: "c")], in: place, at: 1000).count == 1)
+        #expect(try FileManager.default.destinationOfSymbolicLink(atPath: place.path + "/turned") == "/a/b")
+    }
+
+    /// Of two names of one file one was removed: that the other was written to makes it no file of the new system.
+    @Test func setsAsideAnotherNameOfAFileThatItHasWritten() throws {
+        let place = try Place()
+        try place.write("abc", to: "volume/files/1")
+        try place.write("", to: "kept")
+        try FileManager.default.linkItem(atPath: place.path + "/kept", toPath: place.path + "/removed")
+        try FileManager.default.setAttributes(
+            [.modificationDate: Date(timeIntervalSince1970: 500)], ofItemAtPath: place.path + "/kept")
+        let file = place.file("kept", inode: try place.inode(of: "kept"), size: 3, extents: [extent(0, 3, 0)])
+        let removed = RecoveryManifest.Removed(path: place.path + "/removed", inode: nil)
+        #expect(applied([file], removed: [removed], in: place, at: 1000) == [])
+        #expect(place.read("kept") == "abc" && !FileManager.default.fileExists(atPath: place.path + "/removed"))
+    }
+
+    @Test func setsAsideNamesThatADirectoryDidNotHave() throws {
+        let place = try Place()
+        let future = Int64(Date().timeIntervalSince1970) + 1000
+        for name in ["kept", "stray", "wanted"] { try place.write(name, to: name) }
+        try FileManager.default.createSymbolicLink(atPath: place.path + "/link", withDestinationPath: "kept")
+        func strays(inode: UInt64, at crash: Int64?) -> Set<String> {
+            let catchUp = FileCatchUp(volume: place.volume, recovery: "test", crashedAt: crash)
+            let listing = RecoveryManifest.Listing(path: place.path, inode: inode, names: ["kept", "volume", "gone"])
+            return Set(catchUp.strayNames(in: listing).map { String($0.path.dropFirst(place.path.utf8.count + 1)) })
+        }
+        let inode = try place.inode(of: ".")
+        #expect(strays(inode: inode, at: future) == ["stray", "wanted", "link"])
+        #expect(strays(inode: inode + 1, at: future) == [], "another directory")
+        #expect(strays(inode: inode, at: nil) == [], "nobody knows what is new")
+        let listing = RecoveryManifest.Listing(path: place.path, inode: inode, names: ["kept", "volume"])
+        let file = place.file("wanted", inode: try place.inode(of: "wanted"), size: 6, extents: [], content: nil)
+        var catchUp = FileCatchUp(volume: place.volume, recovery: "test", crashedAt: 1000)
+        catchUp.apply(files: [file], removed: [], directories: [listing])
+        #expect(place.read("stray") == "stray", "the new system has made it")
+        catchUp = FileCatchUp(volume: place.volume, recovery: "test", crashedAt: future)
+        catchUp.apply(files: [file], removed: [], directories: [listing])
+        #expect(catchUp.problems.map(\.reason) == [])
+        #expect(place.read("kept") == "kept" && place.read("wanted") == "wanted" && place.read("stray") == nil)
+        #expect((try? FileManager.default.destinationOfSymbolicLink(atPath: place.path + "/link")) == nil)
+    }
+
     @Test func doesNotFollowLinks() throws {
         let place = try Place()
         try place.write("abcdef", to: "volume/files/1")

@@ -39,9 +39,60 @@ import Testing
     }
 
     @Test func othersReturnAsAfterAnInterruption() {
-        #expect(restartedAX(thread(9)) == -4)
-        #expect(restartedAX(thread(56)) == -4)
-        #expect(RestartedThread(thread(9)).registers.ip == 0x1002)
+        // ptrace
+        let other = RestartedThread(thread(101))
+        #expect(Int64(bitPattern: other.registers.ax) == -4 && other.registers.ip == 0x1002 && other.concern != nil)
+    }
+
+    @Test func callsThatDoSomethingOnceGoOnFromWhereTheyWere() {
+        func resumed(_ number: UInt64, _ progress: InterruptedCall.Progress, _ change: (inout DeadThread) -> Void = { _ in })
+            -> RestartedThread
+        {
+            RestartedThread(
+                thread(number) {
+                    $0.interruptedCall.progress = progress
+                    change(&$0)
+                })
+        }
+        // unlink
+        let pending = resumed(87, .pending)
+        #expect(pending.registers.ax == 87 && pending.registers.ip == 0x1000 && pending.concern == nil)
+        let done = resumed(87, .complete(result: 0))
+        #expect(done.registers.ax == 0 && done.registers.ip == 0x1002 && done.concern == nil)
+        let uncertain = resumed(83, .uncertain)
+        #expect(uncertain.registers.ax == 83 && uncertain.registers.ip == 0x1000 && uncertain.concern != nil)
+        // openat and open, whose flags are in dx and si
+        #expect(
+            resumed(257, .fileCreated) { $0.registers.dx = 0o302 }.resumedCall
+                == ResumedCall(number: 257, change: .flags(0o102, .dx)))
+        #expect(
+            resumed(2, .fileCreated) { $0.registers.si = 0o302 }.resumedCall
+                == ResumedCall(number: 2, change: .flags(0o102, .si)))
+        // fork that has a child already, and clone that is to note its number
+        #expect(resumed(57, .complete(result: 77)).registers.ax == 77)
+        let clone = resumed(56, .complete(result: 77)) {
+            $0.registers.di = 0x10_0011
+            $0.registers.dx = 0x5000
+        }
+        #expect(clone.patches == [MemoryPatch(address: VirtualAddress(0x5000), bytes: [77, 0, 0, 0])])
+        #expect(Int64(bitPattern: resumed(57, .uncertain).registers.ax) == -4)
+    }
+
+    @Test func aThreadThatHasNeverRunFindsItsNumber() {
+        let child = RestartedThread(
+            thread(56, ax: 0) { $0.unwrittenThreadID = UnwrittenThreadID(address: VirtualAddress(0x6000), number: 300) })
+        #expect(
+            child.registers.ax == 0 && child.patches == [MemoryPatch(address: VirtualAddress(0x6000), bytes: [44, 1, 0, 0])])
+    }
+
+    @Test func stubForAnOpenPutsItsFlagsBack() {
+        var registers = GeneralRegisters()
+        registers.ip = 0x1122_3344_5566
+        registers.si = 0o302
+        var stub = RestartStub(address: VirtualAddress(0x10_0000))
+        stub.resume(ResumedCall(number: 2, change: .flags(0o102, .si)), registers: &registers)
+        #expect(registers.si == 0o102 && registers.ax == 2 && registers.ip == 0x10_0000)
+        #expect(Array(stub.bytes.prefix(12)) == [0x0f, 0x05, 0x48, 0xbe, 0xc2, 0, 0, 0, 0, 0, 0, 0])
     }
 
     @Test func theCallThatCausedThePanicFails() {

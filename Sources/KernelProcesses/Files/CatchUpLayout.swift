@@ -7,6 +7,8 @@ struct CatchUpLayout: Sendable {
     let children: Field
     let childLink: Field
     let childrenAreHashList: Bool
+    /// DCACHE_MOUNTED in `d_flags`: a macro until 6.13 (include/linux/dcache.h), an enumerator since.
+    let mountedBit: UInt32
     let writerCount: Field
     /// The mounts of a superblock: a list, or since Linux 6.18 the first of a chain.
     let mountLink: Field
@@ -30,6 +32,7 @@ struct CatchUpLayout: Sendable {
             childLink = try dentry.field(anyOf: "d_child", "d_u.d_child")
             childrenAreHashList = false
         }
+        mountedBit = UInt32(truncatingIfNeeded: types.enumerator("DCACHE_MOUNTED") ?? 1 << 16)
         writerCount = try types.structure("inode").field("i_writecount")
         let mount = try types.structure("mount")
         if let chained = mount.optional("mnt_next_for_sb") {

@@ -44,14 +44,19 @@ struct DirtyFileWalk {
     var catchUp = FileCatchUp()
     /// Paths that lead to something, whatever it is.
     var present: Set<[UInt8]> = []
-    private var held: Set<FileReader.InodeIdentity> = []
+    private var held: Set<InodeIdentity> = []
     /// Places in the guest's memory that the groups have mounted: all that is in them is needed.
     private var heldPlaces: Set<KernelString> = []
     /// Names that unix sockets of the groups are bound to.
     private var socketNames: Set<[UInt8]> = []
     private var savedPages: UInt64 = 0
+    private var listedNames = 0
+    /// nil: not understood.
+    private let ext4: Ext4Layout?
 
     private static let inodeLimit = 1 << 24
+    /// Names in all listings.
+    private static let nameLimit = 1 << 17
     private static let emptiedAtBoot: [UInt8] = Array("/tmp/".utf8)
 
     init(kernel: DeadKernel, groups: [ProtectedGroup], limits: FileCatchUpLimits) {
@@ -60,6 +65,7 @@ struct DirtyFileWalk {
         layout = kernel.layout.files
         self.limits = limits
         frames = FrameTable(kernel: kernel.reader, layout: layout.pages)
+        ext4 = (try? kernel.moduleTypes("ext4") ?? kernel.manifest.types).flatMap(Ext4Layout.init)
         files = FilesystemWalk(kernel: kernel.reader, layout: layout)
         let now = ((try? kernel.clocks())?.realtimeNanoseconds ?? 0) / 1_000_000_000
         recentSince = now > limits.recentSeconds ? now - limits.recentSeconds : 0
@@ -71,16 +77,17 @@ struct DirtyFileWalk {
         for file in group.openFiles.values {
             switch file.kind {
             case .path(let node), .fifo(let node, _):
-                held.insert(FileReader.InodeIdentity(device: node.device, inode: node.inode))
+                held.insert(InodeIdentity(device: node.device, inode: node.inode))
             case .unixSocket(let socket): if let name = socket.address?.name { socketNames.insert(name.bytes) }
             default: break
             }
         }
+        for thread in group.processes.flatMap(\.threads) { held.formUnion(thread.interruptedCall.filesInHand) }
         for mount in group.mountNamespaces.values.flatMap(\.mounts) where mount.showsLostMemory {
             if let place = mount.guestPath { heldPlaces.insert(place) }
         }
         for node in group.filesystemContexts.values.flatMap({ [$0.workingDirectory, $0.root] }) {
-            held.insert(FileReader.InodeIdentity(device: node.device, inode: node.inode))
+            held.insert(InodeIdentity(device: node.device, inode: node.inode))
         }
     }
 
@@ -93,12 +100,13 @@ struct DirtyFileWalk {
             {
                 files.note(fault, object: "filesystem at \(KernelString(bytes: filesystem.mountPoint))", field: "s_inodes")
             }
+            let directories = directories(of: filesystem)
             for inode in inodes {
                 do throws(MemoryFault) {
                     if filesystem.isInMemory {
                         try lookInMemory(at: inode, in: filesystem)
                     } else {
-                        try look(at: inode, in: filesystem)
+                        try look(at: inode, in: filesystem, directories)
                     }
                 } catch {
                     files.note(error, object: "inode \(inode)", field: "inode")
@@ -118,7 +126,20 @@ struct DirtyFileWalk {
         return catchUp
     }
 
-    private mutating func look(at inode: VirtualAddress, in filesystem: MountedFilesystem) throws(MemoryFault) {
+    private mutating func directories(of filesystem: MountedFilesystem) -> Ext4Directories? {
+        guard filesystem.identity.typeName == "ext4", let ext4 else { return nil }
+        do throws(MemoryFault) {
+            return try Ext4Directories(
+                superblock: filesystem.identity.superblock, kernel: kernel, files: layout, layout: ext4)
+        } catch {
+            files.note(error, object: "filesystem at \(KernelString(bytes: filesystem.mountPoint))", field: "s_bdev")
+            return nil
+        }
+    }
+
+    private mutating func look(
+        at inode: VirtualAddress, in filesystem: MountedFilesystem, _ directories: Ext4Directories?
+    ) throws(MemoryFault) {
         let fields = layout.inode
         let mode = try kernel.uint32(fields.mode, of: inode)
         let type = mode & 0o170000
@@ -128,14 +149,14 @@ struct DirtyFileWalk {
         guard type != 0 else { return }
         let isChanged = type == 0o100000 ? try files.mayHaveChangedPages(mapping) : false
         let number = try kernel.value(fields.number, of: inode)
-        let isHeld = held.contains(FileReader.InodeIdentity(device: filesystem.identity.device, inode: number))
+        let isHeld = held.contains(InodeIdentity(device: filesystem.identity.device, inode: number))
         // An inode that is not yet or no longer one (I_NEW, I_FREEING) has no name, so its state, whose bits have moved more than once, need not be asked.
         guard isRecent || isChanged || isHeld else { return }
 
-        var name: VirtualAddress?
+        var names: [VirtualAddress] = []
         for alias in try files.aliases(of: inode) {
             if try !kernel.isUnhashed(alias, layout: layout.paths) {
-                if name == nil { name = alias }
+                names.append(alias)
             } else if try kernel.pointer(layout.paths.dentryParent, of: alias) != alias {
                 let path = try kernel.path(mount: filesystem.mount, dentry: alias, layout: layout.paths)
                 catchUp.removals.append(FileCatchUp.Removal(path: KernelString(bytes: path.bytes), inode: number))
@@ -143,7 +164,7 @@ struct DirtyFileWalk {
         }
         let links = try kernel.uint32(fields.links, of: inode)
         guard links > 0 else { return }
-        guard let name else {
+        guard let name = names.first else {
             let text = "inode \(number) of the filesystem at \(KernelString(bytes: filesystem.mountPoint))"
             omit(KernelString(text), "it changed, and its name is not in memory", isHeld: false)
             return
@@ -155,10 +176,20 @@ struct DirtyFileWalk {
             // Debian empties /tmp when it boots (tmpfiles.d/tmp.conf), so what is in use there is saved whole.
             let isRecent = isRecent || isHeld && path.starts(with: Self.emptiedAtBoot)
             try add(regular: inode, path: path, mapping: mapping, isRecent: isRecent, isHeld: isHeld, in: filesystem)
+            if isRecent { try add(names: names.dropFirst(), of: inode, at: path, isHeld: isHeld, in: filesystem) }
+        case 0o120000 where isRecent: try add(link: inode, path: path, isHeld: false, in: filesystem)
         case 0o040000 where isRecent:
             // The root of all needs no making, and has no name.
             if path.count > 1 { try add(inode, path: path, runs: [], isHeld: false, in: filesystem) }
             try lookForRemovedNames(in: name, path: path)
+            if let directories, let names = try directories.names(ofDirectory: inode),
+                listedNames + names.count <= Self.nameLimit
+            {
+                listedNames += names.count
+                catchUp.listings.append(
+                    FileCatchUp.Listing(
+                        path: KernelString(bytes: path), inode: number, names: names.map { KernelString(bytes: $0) }))
+            }
         case 0o010000 where isRecent: try add(inode, path: path, runs: [], isHeld: false, in: filesystem)
         default: break
         }
@@ -204,6 +235,44 @@ struct DirtyFileWalk {
         try add(inode, path: path, runs: runs, isHeld: isHeld, in: filesystem)
     }
 
+    /// The other names of a file, which are on the disk only when their directories are.
+    private mutating func add(
+        names: ArraySlice<VirtualAddress>, of inode: VirtualAddress, at path: [UInt8], isHeld: Bool,
+        in filesystem: MountedFilesystem
+    ) throws(MemoryFault) {
+        guard catchUp.entries.last?.path.bytes == path else { return }
+        for name in names {
+            let other = try kernel.path(mount: filesystem.mount, dentry: name, layout: layout.paths).bytes
+            guard present.insert(other).inserted else { continue }
+            try add(inode, path: other, runs: [], isHeld: isHeld, in: filesystem) { $0.otherName = KernelString(bytes: path) }
+        }
+    }
+
+    private mutating func add(
+        link inode: VirtualAddress, path: [UInt8], isHeld: Bool, in filesystem: MountedFilesystem
+    ) throws(MemoryFault) {
+        guard let target = try target(ofLink: inode) else {
+            omit(KernelString(bytes: path), "it is a symbolic link, and where it leads is not in memory", isHeld: isHeld)
+            return
+        }
+        try add(inode, path: path, runs: [], isHeld: isHeld, in: filesystem) { $0.target = target }
+    }
+
+    /// Where a symbolic link leads: in the inode, or in the only page of its cache.
+    private func target(ofLink inode: VirtualAddress) throws(MemoryFault) -> KernelString? {
+        let size = try kernel.value(layout.inode.size, of: inode)
+        guard size > 0, size < UInt64(FrameNumber.size) else { return nil }
+        let text = try kernel.pointer(layout.inode.link, of: inode)
+        if !text.isNull {
+            return KernelString(bytes: Array(try kernel.memory.bytes(at: text, count: Int(size)).prefix { $0 != 0 }))
+        }
+        let mapping = try kernel.pointer(layout.inode.mapping, of: inode)
+        guard let run = try? files.pages(ofMapping: mapping, .all, frames: frames).first, run.address.rawValue == 0,
+            let bytes = try? kernel.bytes(at: run.frame.address, count: Int(size))
+        else { return nil }
+        return KernelString(bytes: Array(bytes.prefix { $0 != 0 }))
+    }
+
     /// The pages of a file on tmpfs that were swapped out, in their places among the others.
     private func withSwapped(_ runs: [PageRun], ofMapping mapping: VirtualAddress) throws -> [PageRun] {
         let swapped = try dead.swappedPages(ofMapping: mapping)
@@ -211,28 +280,30 @@ struct DirtyFileWalk {
     }
 
     private mutating func add(
-        _ inode: VirtualAddress, path: [UInt8], runs: [PageRun], isHeld: Bool, in filesystem: MountedFilesystem
+        _ inode: VirtualAddress, path: [UInt8], runs: [PageRun], isHeld: Bool, in filesystem: MountedFilesystem,
+        _ change: (inout FileCatchUp.Entry) -> Void = { _ in }
     ) throws(MemoryFault) {
         let fields = layout.inode
         guard catchUp.entries.count < limits.files else {
             omit(KernelString(bytes: path), "more than \(limits.files) files changed", isHeld: isHeld)
             return
         }
-        catchUp.entries.append(
-            FileCatchUp.Entry(
-                path: KernelString(bytes: path), device: filesystem.identity.device,
-                inode: try kernel.value(fields.number, of: inode), mode: try kernel.uint32(fields.mode, of: inode),
-                uid: try kernel.uint32(fields.uid, of: inode), gid: try kernel.uint32(fields.gid, of: inode),
-                links: try kernel.uint32(fields.links, of: inode),
-                sizeBytes: try kernel.value(fields.size, of: inode), runs: runs, isHeld: isHeld,
-                isWhole: filesystem.isInMemory))
+        var entry = FileCatchUp.Entry(
+            path: KernelString(bytes: path), device: filesystem.identity.device,
+            inode: try kernel.value(fields.number, of: inode), mode: try kernel.uint32(fields.mode, of: inode),
+            uid: try kernel.uint32(fields.uid, of: inode), gid: try kernel.uint32(fields.gid, of: inode),
+            links: try kernel.uint32(fields.links, of: inode),
+            sizeBytes: try kernel.value(fields.size, of: inode), runs: runs, isHeld: isHeld,
+            isWhole: filesystem.isInMemory)
+        change(&entry)
+        catchUp.entries.append(entry)
     }
 
     /// Of a filesystem in memory only what the groups use is brought back: the new guest fills the rest itself.
     private mutating func lookInMemory(at inode: VirtualAddress, in filesystem: MountedFilesystem) throws(MemoryFault) {
         let fields = layout.inode
         let type = try kernel.uint32(fields.mode, of: inode) & 0o170000
-        let identity = FileReader.InodeIdentity(
+        let identity = InodeIdentity(
             device: filesystem.identity.device, inode: try kernel.value(fields.number, of: inode))
         let isHeld = held.contains(identity)
         guard isHeld || !heldPlaces.isEmpty || (type == 0o140000 && !socketNames.isEmpty) else { return }
@@ -251,9 +322,9 @@ struct DirtyFileWalk {
                 try add(regular: inode, path: path, mapping: mapping, isRecent: true, isHeld: true, in: filesystem)
             case 0o040000, 0o010000:
                 if present.insert(path).inserted { try add(inode, path: path, runs: [], isHeld: true, in: filesystem) }
+            case 0o120000: if present.insert(path).inserted { try add(link: inode, path: path, isHeld: true, in: filesystem) }
             case 0o140000: break
-            default:
-                if isMounted { omit(KernelString(bytes: path), "it is a symbolic link or a device in memory", isHeld: true) }
+            default: if isMounted { omit(KernelString(bytes: path), "it is a device in memory", isHeld: true) }
             }
             return
         }

@@ -56,6 +56,8 @@ struct OpenFileLayout: Sendable {
     let mode: Field
     let position: Field
     let privateData: Field
+    /// `struct callback_head` of a file that is to end when its task returns to user mode.
+    let ending: Field?
     /// `backing_file.user_path`, since 6.7 (commit def3ae83da02): where a program sees a file that an overlay has opened below itself.
     let userPath: Field?
     let owner: Field
@@ -77,6 +79,7 @@ struct OpenFileLayout: Sendable {
         mode = try file.field("f_mode")
         position = try file.field("f_pos")
         privateData = try file.field("private_data")
+        ending = file.optional("f_task_work") ?? file.optional("f_rcuhead") ?? file.optional("f_u.fu_rcuhead")
         userPath = (try? types.structure("backing_file"))?.optional("user_path")
         owner = try file.field("f_owner")
         ownerIsPointer = owner.size == 8
@@ -106,6 +109,8 @@ struct InodeLayout: Sendable {
     let blocks: Field
     let mapping: Field
     let data: Field
+    /// Where a short symbolic link leads: a string of the kernel's.
+    let link: Field
     let aliases: Field
     let aliasLink: Field
     let listLink: Field
@@ -130,6 +135,7 @@ struct InodeLayout: Sendable {
         blocks = try inode.field("i_blocks")
         mapping = try inode.field("i_mapping")
         data = try inode.field("i_data")
+        link = try inode.field("i_link")
         aliases = try inode.field("i_dentry")
         aliasLink = try types.structure("dentry").field(anyOf: "d_alias", "d_u.d_alias")
         listLink = try inode.field("i_sb_list")

@@ -63,12 +63,6 @@ public struct FileReader {
         var sent: [UnixSocket.Message]
     }
 
-    /// An inode of a filesystem, by the numbers that programs see.
-    public struct InodeIdentity: Hashable, Sendable {
-        public var device: UInt64
-        public var inode: UInt64
-    }
-
     /// The symbols that the reader asks for; missing ones only make files of their kind unsupported.
     public static let symbols: Set<String> = FileOperations.symbols.union([
         "vmemmap_base", "tick_nsec", "tk_ntp_data", "super_blocks", "packet_direct_xmit",

@@ -73,7 +73,12 @@ extension KernelReader {
         guard offset >= 0, count >= 0, offset <= 1 << 22, count <= 1 << 22 else {
             throw MemoryFault(.damaged("\(count) bytes at \(offset) of a page"), at: page)
         }
-        var position = PhysicalAddress(try frames.frame(of: page).address.rawValue &+ UInt64(offset))
+        return try bytes(at: PhysicalAddress(frames.frame(of: page).address.rawValue &+ UInt64(offset)), count: count)
+    }
+
+    /// Copies bytes out of the guest's memory.
+    func bytes(at start: PhysicalAddress, count: Int) throws(MemoryFault) -> [UInt8] {
+        var position = start
         var result: [UInt8] = []
         result.reserveCapacity(count)
         while result.count < count {

@@ -12,7 +12,7 @@ public struct KernelPages: PageSupply {
     /// `struct address_space` of each shared memory object.
     var sharedMappings: [SharedMemoryID: VirtualAddress] = [:]
     /// The page cache of each file whose name was removed.
-    var deletedFiles: [FileReader.InodeIdentity: VirtualAddress] = [:]
+    var deletedFiles: [InodeIdentity: VirtualAddress] = [:]
 
     /// Pages that are told of at once.
     static let batch = 4096
@@ -37,7 +37,7 @@ public struct KernelPages: PageSupply {
                 guard let mapping = sharedMappings[id] else { throw PageSupplyError("no shared memory \(id)") }
                 try forEachPage(ofCache: mapping, &collector, body)
             case .deletedFile(let device, let inode):
-                guard let mapping = deletedFiles[FileReader.InodeIdentity(device: device, inode: inode)] else {
+                guard let mapping = deletedFiles[InodeIdentity(device: device, inode: inode)] else {
                     throw PageSupplyError("no deleted file with inode \(inode)")
                 }
                 try forEachPage(ofCache: mapping, &collector, body)

@@ -25,7 +25,7 @@ extension GroupBuilder {
             let entry = try entry(at: inode, path: path, layout)
             result.entries.append(entry)
             if entry.kind == .regular {
-                let identity = FileReader.InodeIdentity(device: device, inode: entry.inode)
+                let identity = InodeIdentity(device: device, inode: entry.inode)
                 files.deletedFileMappings[identity] = try kernel.reader.pointer(fields.inode.mapping, of: inode)
             }
             guard entry.kind == .directory else { continue }

@@ -34,8 +34,6 @@ struct TaskChecksLayout: Sendable {
 extension DeadKernel {
     /// STACK_END_MAGIC (include/uapi/linux/magic.h), which every task's stack ends with (`set_task_stack_end_magic`).
     private static let stackEnd: UInt64 = 0x57AC_6E9D
-    /// PF_EXITING (include/linux/sched.h).
-    private static let exiting: UInt64 = 4
     /// SIGKILL and SIGSTOP, which no set of blocked signals has (`sigdelsetmask` in kernel/signal.c).
     static let unblockable: UInt64 = 1 << 8 | 1 << 18
     /// The most members of a process group or session that are looked through.

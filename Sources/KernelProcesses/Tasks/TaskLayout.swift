@@ -41,7 +41,10 @@ struct TaskLayout: Sendable {
     let rseq: Field?
     let rseqLength: Field?
     let rseqSignature: Field?
+    /// What the task still has to do before it returns to user mode, among it the end of files that it has closed.
+    let works: Field?
     let clearChildTID: Field
+    let setChildTID: Field
     let policy: Field
     let staticPriority: Field
     let realtimePriority: Field
@@ -116,7 +119,9 @@ struct TaskLayout: Sendable {
         rseq = task.optional("rseq.usrptr") ?? task.optional("rseq")
         rseqLength = task.optional("rseq.len") ?? task.optional("rseq_len")
         rseqSignature = task.optional("rseq.sig") ?? task.optional("rseq_sig")
+        works = task.optional("task_works")
         clearChildTID = try task.field("clear_child_tid")
+        setChildTID = try task.field("set_child_tid")
         policy = try task.field("policy")
         staticPriority = try task.field("static_prio")
         realtimePriority = try task.field("rt_priority")

@@ -55,8 +55,11 @@ extension DeadKernel {
         }
         var alive: [TaskAddress] = []
         for thread in threads {
-            let hasExited = try reader.value(layout.task.exitState, of: thread) != 0
-            if thread == leader || !hasExited { alive.append(thread) }
+            if thread == leader {
+                alive.append(thread)
+            } else if try reader.value(layout.task.exitState, of: thread) == 0, try !isEnding(thread) {
+                alive.append(thread)
+            }
         }
         guard alive.contains(leader) else { throw MemoryFault(.damaged("thread group without its leader"), at: leader) }
         return [leader] + alive.filter { $0 != leader }

@@ -11,9 +11,11 @@ extension DeadKernel {
         var call = InterruptedCall()
         call.causedPanic = task == panickedTask
         call.stage = try stage(of: task)
+        call.filesInHand = try filesInHand(of: task, registers: registers)
         // -ENOSYS: the call is at work.
         if registers.ax == UInt64(bitPattern: -38) {
             call.transferredBytes = try transferredBytes(of: task, registers: registers, stage: call.stage)
+            call.progress = try progress(of: task, registers: registers, stage: call.stage)
         }
         // -ERESTART_RESTARTBLOCK, or restart_syscall itself.
         if registers.ax == UInt64(bitPattern: -516) || registers.origAX == 219 {

@@ -14,6 +14,17 @@ struct LiveStack {
 }
 
 extension DeadKernel {
+    /// The kernel addresses that a task's call holds on its stack and in the registers of its CPU, and those that earlier calls have left there; nil when they are not
+    /// known.
+    func heldAddresses(of task: TaskAddress) throws(MemoryFault) -> [VirtualAddress]? {
+        guard let stack = try liveStack(of: task) else { return nil }
+        var held = stride(from: 0, to: stack.bytes.count, by: 8).map(stack.word)
+        if let number = try cpuNumber(of: task), let cpu = try context(of: task, onCPU: number) {
+            held += cpu.general + [cpu.instructionPointer]
+        }
+        return held.map { VirtualAddress($0) }.filter(\.isKernel)
+    }
+
     /// Bytes of a kernel stack (THREAD_SIZE): the linker script reserves as many for the first task's.
     var stackSize: Int {
         let addresses = manifest.symbols.addresses

@@ -19,6 +19,7 @@ extension DeadKernel {
         thread.alternateStack = try alternateStack(of: task)
         if let field = fields.robustList { thread.robustList = try reader.pointer(field, of: task) }
         thread.rseq = try rseq(of: task)
+        thread.unwrittenThreadID = try unwrittenThreadID(of: task)
         thread.clearChildTID = try reader.pointer(fields.clearChildTID, of: task)
         thread.parentDeathSignal = try reader.int32(fields.pdeathSignal, of: task)
         thread.scheduling = try scheduling(of: task)

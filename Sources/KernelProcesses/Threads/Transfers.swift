@@ -77,7 +77,7 @@ extension DeadKernel {
     }
 
     /// The file behind a descriptor, nil when there is none.
-    private func file(ofDescriptor number: UInt64, of task: TaskAddress) throws(MemoryFault) -> VirtualAddress? {
+    func file(ofDescriptor number: UInt64, of task: TaskAddress) throws(MemoryFault) -> VirtualAddress? {
         let fields = layout.files.table
         let files = try reader.pointer(layout.task.files, of: task)
         guard !files.isNull else { return nil }
