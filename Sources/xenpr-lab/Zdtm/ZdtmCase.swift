@@ -15,13 +15,19 @@ enum ZdtmCase {
             case .h: (startOnHost(program), checkOnHost(program))
             case .ns: (startInNamespaces(program), checkInNamespaces(program))
             }
-        for (name, text) in [("start", start), ("check", check), ("case.toml", "timeout_s = 40\n")] {
+        if program.hasHook {
+            try manager.copyItem(atPath: "\(source)/\(program.name).hook", toPath: "\(directory)/\(program.name).hook")
+        }
+        for (name, text) in [("start", start), ("check", check), ("case.toml", "timeout_s = \(timeoutSeconds(flavor))\n")] {
             try text.write(toFile: "\(directory)/\(name)", atomically: false, encoding: .utf8)
             try manager.setAttributes([.posixPermissions: 0o755], ofItemAtPath: "\(directory)/\(name)")
         }
         guard let definition = try CaseDefinition.load([directory]).first else { throw LabFailure("cannot read \(directory)") }
         return definition
     }
+
+    /// Those in namespaces of their own copy a root together first, as many at once as share a crash.
+    private static func timeoutSeconds(_ flavor: ZdtmFlavor) -> Int { flavor == .ns ? 90 : 40 }
 
     static func caseName(of program: ZdtmProgram) -> String { program.name.replacingOccurrences(of: "+", with: ".plus") }
 
@@ -30,7 +36,8 @@ enum ZdtmCase {
         """
         chmod a+rwx . && mkdir -p /zdtm && umask 022
         \(program.flags.contains("suid") ? ":" : "export ZDTM_UID=18943 ZDTM_GID=58467 ZDTM_GROUPS='27495 48244'")
-        \(program.command) < /dev/null > start.log 2>&1 || { tail -n 1 start.log \(program.name).out* 2> /dev/null; exit 1; }
+        \(program.command) < /dev/null > start.log 2>&1 || {
+            cat \(program.name).out* start.log 2> /dev/null | grep -E 'ERR|FAIL|[Cc]annot|ailed' | head -n 1 | grep . || tail -n 1 start.log; exit 1; }
         [ -s \(program.name).pid ] || { echo "it left no PID"; exit 1; }
         """
     }
@@ -53,19 +60,29 @@ enum ZdtmCase {
         export ZDTM_NEWNS=1 ZDTM_ROOT="$CASE/root"
         mkdir -p root/zdtm/static && mv \(program.name) root/zdtm/static/ || exit 1
         mount --bind root root && mount --make-slave root && cd root || exit 1
-        mkdir -p bin sbin etc lib lib64 dev/pts dev/net tmp usr proc run && chmod a+rwx *
+        mkdir -p bin sbin etc lib lib64 dev/pts dev/net tmp usr proc run && chmod a+rwx . *
         for name in bin sbin lib lib64; do ln -s ../$name usr/$name; done
-        mknod -m 666 dev/tty c 5 0; mknod -m 666 dev/null c 1 3; mknod -m 666 dev/net/tun c 10 200
-        libraries() { ldd "$1" | sed -n 's/.*=> //; s/^[ \\t]*\\(\\/[^ ]*\\) .*/\\1/p' | while read -r file; do
-            mkdir -p ".${file%/*}"; cp -n "$file" ".$file"; done; }
+        mknod -m 666 dev/tty c 5 0; mknod -m 666 dev/null c 1 3; mknod -m 666 dev/net/tun c 10 200; mknod -m 666 dev/autofs c 10 235
+        lists=/run/xenpr-lab-libraries; mkdir -p $lists
+        libraries() { list=$lists/$(echo "$1" | tr / _); [ -s "$list" ] || {
+                ldd "$1" | sed -n 's/.*=> //; s/^[ \\t]*\\(\\/[^ ]*\\) .*/\\1/p' > "$list.$$"; mv "$list.$$" "$list"; }
+            cp -Ln --parents $(cat "$list") .; }
         program() { for file; do if [ -e "$file" ]; then mkdir -p ".${file%/*}"; cp -Ln "$file" ".$file"; libraries "$file"; return; fi; done
             echo "it needs $*, which is not here"; exit 1; }
         libraries zdtm/static/\(program.name)
         \(program.dependencies.map { "program \($0.replacingOccurrences(of: "|", with: " "))" }.joined(separator: "\n"))
+        [ "$(cat /proc/sys/vm/nr_hugepages)" -ge 16 ] || echo 16 > /proc/sys/vm/nr_hugepages
+        \(program.hasHook ? hookAfterStart(program) : "")
         cd zdtm/static || exit 1
         \(run(program))
+        \(program.hasHook ? "wait $hook || { tail -n 1 ../../hook.log; exit 1; }" : "")
 
         """
+    }
+
+    /// What zdtm.py runs while the program starts: it gives the program what comes from outside of its namespaces.
+    private static func hookAfterStart(_ program: ZdtmProgram) -> String {
+        "(exec \"$CASE/\(program.name).hook\" --post-start) < /dev/null > hook.log 2>&1 & hook=$!"
     }
 
     private static func checkOnHost(_ program: ZdtmProgram) -> String {
@@ -87,6 +104,7 @@ enum ZdtmCase {
         cd "$CASE/root/zdtm/static" || exit 1
         pid=$(for pid in $(cat "$group/cgroup.procs"); do grep -lE '^NSpid:.*[[:space:]]1$' /proc/$pid/status; done | head -n 1 | cut -d / -f 3)
         [ -n "$pid" ] || { echo "its init is not there"; exit 1; }
+        \(program.hasHook ? "(cd ../.. && \"$CASE/\(program.name).hook\" --post-restore) < /dev/null || { echo 'its hook does not find what is outside'; exit 1; }" : "")
         \(check(program))
 
         """

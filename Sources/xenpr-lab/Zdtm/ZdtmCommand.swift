@@ -12,8 +12,8 @@ struct Zdtm: AsyncParsableCommand {
     var on = MachineKind.qemu
     @Option(help: "In whose namespaces they run: the host's (h) or their own (ns).")
     var flavor = ZdtmFlavor.h
-    @Option(help: "How many programs share one crash.")
-    var atOnce = 60
+    @Option(help: "How many programs share one crash: 60, or 30 in namespaces of their own.")
+    var atOnce: Int?
     @Option(help: "A file that gets the results as JSON.")
     var report: String?
     @Flag(help: "Keep the disks and memory dumps, beside the logs that are always kept.")
@@ -27,7 +27,7 @@ struct Zdtm: AsyncParsableCommand {
     private static let memoryMebibytes = 2048
 
     func validate() throws {
-        guard (1...500).contains(atOnce) else { throw ValidationError("--at-once must be from 1 to 500") }
+        guard (1...500).contains(atOnce ?? 1) else { throw ValidationError("--at-once must be from 1 to 500") }
     }
 
     func run() async throws {
@@ -41,11 +41,11 @@ struct Zdtm: AsyncParsableCommand {
             on: on, packages: try await libraries(of: programs, in: directory), salvager: .minor)
         defer { setting.leave(keep: keep) }
         var results = ZdtmReport(on: on.rawValue, flavor: flavor.rawValue)
-        for (number, start) in stride(from: 0, to: programs.count, by: atOnce).enumerated() {
-            let batch = programs[start..<min(start + atOnce, programs.count)]
-            setting.progress("programs \(start + 1) to \(start + batch.count) of \(programs.count)")
+        let batches = Self.batches(of: programs, size: atOnce ?? (flavor == .ns ? 30 : 60))
+        for (number, batch) in batches.enumerated() {
+            setting.progress("crash \(number + 1) of \(batches.count), of \(batch.count) programs")
             let part = try setting.part("\(number + 1)")
-            results.add(try await crash(Array(batch), from: directory, setting, in: part))
+            results.add(try await crash(batch, from: directory, setting, in: part))
             // What is done so far is worth something, but it is no report.
             if let report { try results.writeReport(to: report + ".partial") }
         }
@@ -55,6 +55,23 @@ struct Zdtm: AsyncParsableCommand {
         }
         print(results.text)
         if results.failed > 0 { throw ExitCode(1) }
+    }
+
+    /// Programs that share a crash. What hooks make in the guest has the same names in each, so those with one are kept apart as far as there are crashes.
+    static func batches(of programs: [ZdtmProgram], size: Int) -> [[ZdtmProgram]] {
+        let hooked = programs.filter(\.hasHook)
+        let others = programs.filter { !$0.hasHook }
+        let count = max((programs.count + size - 1) / size, programs.isEmpty ? 0 : hooked.count)
+        var batches = [[ZdtmProgram]](repeating: [], count: count)
+        for (index, program) in hooked.enumerated() { batches[index].append(program) }
+        var next = others[...]
+        for index in batches.indices {
+            let left = batches.count - index
+            let share = min(size - batches[index].count, (next.count + left - 1) / left)
+            batches[index] += next.prefix(max(0, share))
+            next = next.dropFirst(max(0, share))
+        }
+        return batches
     }
 
     /// One boot, one crash and one recovery of these programs.
@@ -85,7 +102,7 @@ struct Zdtm: AsyncParsableCommand {
             })
         let owners = try await Tool.require("dpkg-query", ["-S"] + names.sorted().map { "*/\($0)" })
         // What programs of the ns flavor call to set their networks up.
-        let tools: Set<String> = flavor == .ns ? ["iproute2", "nftables"] : []
+        let tools: Set<String> = flavor == .ns ? ["iproute2", "iptables", "nftables"] : []
         return tools.union(
             owners.split(whereSeparator: \.isNewline).compactMap { $0.split(separator: ":").first.map(String.init) })
     }

@@ -17,6 +17,8 @@ struct ZdtmProgram: Sendable {
     let flags: Set<String>
     /// Programs that it runs, each with others that serve as well (`/sbin/ip|/bin/ip`).
     let dependencies: [String]
+    /// `NAME.hook`: what is to be run beside it, in the guest's own namespaces. One that looks at CRIU's own dump has nothing to do here.
+    let hasHook: Bool
 
     /// The programs that have been built in a directory, and that its makefile knows how to start, in the order of their names.
     static func all(in directory: String) async throws -> [ZdtmProgram] {
@@ -28,7 +30,9 @@ struct ZdtmProgram: Sendable {
             let description = (try? String(contentsOfFile: "\(directory)/\(name).desc", encoding: .utf8)) ?? ""
             return ZdtmProgram(
                 name: name, command: command, flavors: try words("flavor", of: description) ?? ["h", "ns", "uns"],
-                flags: try words("flags", of: description) ?? [], dependencies: try list("deps", of: description))
+                flags: try words("flags", of: description) ?? [], dependencies: try list("deps", of: description),
+                hasHook: (try? String(contentsOfFile: "\(directory)/\(name).hook", encoding: .utf8))?.contains("--post-start")
+                    ?? false)
         }
     }
 

@@ -31,6 +31,7 @@ struct ZdtmReport: Codable, Sendable {
                 name: $0.name, result: $0.hasStarted ? $0.result.rawValue : "unstarted", verdict: $0.verdict,
                 message: $0.message)
         }
+        programs.sort { $0.name < $1.name }
     }
 
     var text: String {
