@@ -10,6 +10,8 @@ struct FileTable: Sendable {
 
     private(set) var entries: [ProtobufMessage] = []
     private(set) var ghosts: [Ghost] = []
+    /// Entries below /proc/N of processes that have ended.
+    private(set) var ended: [(entry: UInt32, process: Int32)] = []
     private(set) var types: [UInt32: FileImage.EntryType] = [:]
     private(set) var queues: [(socket: UnixSocket, receiver: UInt32)] = []
     /// TCP connections that go on, with their sockets.
@@ -20,6 +22,7 @@ struct FileTable: Sendable {
     private(set) var terminals: TerminalTable?
 
     private let group: ProtectedGroup
+    private let networks: GroupNetworks?
     private let assessor: FileAssessor
     /// Files that descriptors lead to. Only they may stand in the image beside mapped files: CRIU trips over a pipe or socket that nobody holds.
     let held: FilesHeld
@@ -30,8 +33,10 @@ struct FileTable: Sendable {
     private var ghostsByInode: [String: UInt32] = [:]
     private var added: Set<FileID> = []
 
-    init(_ group: ProtectedGroup, held: FilesHeld) {
+    /// - Parameter networks: those of its own; nil: it is in the guest's.
+    init(_ group: ProtectedGroup, held: FilesHeld, networks: GroupNetworks? = nil) {
         self.group = group
+        self.networks = networks
         self.held = held
         assessor = FileAssessor(group, held: held.files)
         nextID = (group.openFiles.keys.map(\.rawValue).max() ?? 0) &+ 1
@@ -157,7 +162,8 @@ struct FileTable: Sendable {
             append(
                 id, .unixSocket,
                 SocketImage.unix(
-                    id: raw, socket: socket, file: file, peer: assessor.peer(of: socket), keepsName: assessor.keepsName(socket))
+                    id: raw, socket: socket, file: file, peer: assessor.peer(of: socket), keepsName: assessor.keepsName(socket),
+                    network: networks?.id(ofSocket: socket.options))
             )
             guard assessor.keepsQueue(socket) else { break }
             var receiver = socket
@@ -167,10 +173,18 @@ struct FileTable: Sendable {
             queues.append((receiver, raw))
         case .inetSocket(let socket):
             let connection = assessor.connection(of: socket)
-            append(id, .inetSocket, SocketImage.inet(id: raw, socket: socket, connection: connection, file: file))
+            append(
+                id, .inetSocket,
+                SocketImage.inet(
+                    id: raw, socket: socket, connection: connection, file: file,
+                    network: networks?.id(ofSocket: socket.options)))
             if let connection { connections.append((id, socket, connection)) }
-        case .netlinkSocket(let socket): append(id, .netlinkSocket, SocketImage.netlink(id: raw, socket: socket, file: file))
-        case .packetSocket(let socket): append(id, .packetSocket, SocketImage.packet(id: raw, socket: socket, file: file))
+        case .netlinkSocket(let socket):
+            let network = networks?.id(ofSocket: socket.options)
+            append(id, .netlinkSocket, SocketImage.netlink(id: raw, socket: socket, file: file, network: network))
+        case .packetSocket(let socket):
+            let network = networks?.id(ofSocket: socket.options)
+            append(id, .packetSocket, SocketImage.packet(id: raw, socket: socket, file: file, network: network))
         case .terminal: terminalFiles.append(id)
         case .unsupported: break
         }
@@ -189,6 +203,10 @@ struct FileTable: Sendable {
     }
 
     private mutating func addGhost(_ node: FileNode, entry: UInt32) {
+        if let process = ProcessFiles.endedProcess(of: node, in: group) {
+            ended.append((entry, process))
+            return
+        }
         guard node.isDeleted else { return }
         // All descriptions of one inode lead to one ghost.
         let key = "\(node.device):\(node.inode)"

@@ -72,15 +72,17 @@ public enum GroupCheckpoint {
         record.cgroups = plan.cgroups.cgroups
         record.cgroupRoot = plan.cgroups.namespaceRoot
         // What the agent cannot do with would cost it all of the manifest.
-        if let mounts = plan.namespaces.mounts, plan.verdict != .refused { record.setMounts(mounts) }
+        if let mounts = plan.namespaces.mounts, plan.verdict != .refused {
+            record.setMounts(mounts, terminals: plan.files.terminals?.made ?? [])
+        }
         record.requiredMounts = plan.files.markedMounts
         record.requiredDevices = plan.packetSockets.devices
         record.sockets = plan.socketOptions.sockets
-        record.pseudoTerminals = plan.files.terminals?.numbersNeeded ?? []
-        record.hasNetworkNamespace = plan.namespaces.network != nil
-        if let network = plan.namespaces.network, plan.verdict != .refused {
-            record.links = NetworkAssessment.links(of: network)
-            record.networkSettings = network.settings
+        record.pseudoTerminals = MountedTerminals.numbersInGuest(
+            of: plan.files.terminals?.made ?? [], plan.namespaces.mounts)
+        record.hasNetworkNamespace = plan.namespaces.networks != nil
+        if let networks = plan.namespaces.networks, plan.verdict != .refused {
+            record.setNetworks(networks, processes: plan.tree.ordered)
         }
         record.connections = plan.files.connections.map {
             RecoveryManifest.Connection(source: $0.socket.sourcePort, destination: $0.socket.destinationPort)
@@ -135,7 +137,18 @@ public enum GroupCheckpoint {
 }
 
 extension RecoveryManifest.Group {
-    fileprivate mutating func setMounts(_ mounts: GroupMounts) {
+    fileprivate mutating func setNetworks(_ networks: GroupNetworks, processes: [DeadProcess]) {
+        links = networks.members.flatMap { NetworkAssessment.links(of: $0.namespace, in: networks) }
+        networkSettings = networks.root.namespace.settings
+        innerNetworks = networks.members.dropFirst().compactMap { member in
+            processes.first { $0.namespaces.network == member.number }.map {
+                RecoveryManifest.InnerNetwork(pid: $0.pid, settings: member.namespace.settings)
+            }
+        }
+    }
+
+    fileprivate mutating func setMounts(_ mounts: GroupMounts, terminals: [Terminal]) {
+        needsOldMounts = MountedTerminals(mounts, terminals).needOldMounts || mounts.lacksProcesses
         let root = mounts.root.plan.namespace.root
         mountRoot = root?.guestPath?.description
         if let layers = root?.overlay {

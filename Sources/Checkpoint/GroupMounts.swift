@@ -46,6 +46,15 @@ struct GroupMounts: Sendable {
         return Set(members.flatMap(\.plan.memoryDevices)).sorted().map { ($0, contents[$0]) }
     }
 
+    /// Whether a filesystem is mounted anew.
+    func isNew(_ device: UInt64) -> Bool { members.contains { $0.plan.newDevices.contains(device) } }
+
+    /// Whether one of them has no /proc, through which CRIU reaches a mount that it makes part of another's propagation (restore_one_sharing of criu/mount-v2.c); it did without before
+    /// Linux 5.15.
+    var lacksProcesses: Bool {
+        !members.allSatisfy { $0.plan.namespace.mounts.contains { $0.typeName == "proc" && $0.point == "/proc" } }
+    }
+
     /// The id in the images of the namespace that a process is in.
     func id(of process: DeadProcess) -> UInt32 { (members.first { $0.number == process.namespaces.mount } ?? root).id }
 

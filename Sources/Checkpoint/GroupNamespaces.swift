@@ -2,19 +2,18 @@ import ProcessModel
 
 /// The namespaces that a group comes back in: each is the guest's own, or one that CRIU makes anew for the whole tree.
 ///
-/// CRIU gives all tasks of a tree the same uts, ipc and time namespace (criu/pstree.c), and one network namespace is what is supported here. The keeper stays in those of the guest, but it only waits
+/// CRIU gives all tasks of a tree the same uts, ipc and time namespace (criu/pstree.c). The keeper stays in those of the guest, but it only waits
 /// for its children and asks none of these namespaces anything, so it does not count and goes where its group goes.
 struct GroupNamespaces: Sendable {
     /// A kind that CRIU knows one of for a whole tree.
     enum Shared: String, Sendable, CaseIterable {
-        case uts, ipc, time, network, cgroup
+        case uts, ipc, time, cgroup
 
         func number(in namespaces: Namespaces) -> UInt32 {
             switch self {
             case .uts: namespaces.uts
             case .ipc: namespaces.ipc
             case .time: namespaces.time
-            case .network: namespaces.network
             case .cgroup: namespaces.cgroup
             }
         }
@@ -23,7 +22,7 @@ struct GroupNamespaces: Sendable {
     private(set) var uts: UTSNamespace?
     private(set) var ipc: IPCNamespace?
     private(set) var time: TimeNamespace?
-    private(set) var network: NetworkNamespace?
+    private(set) var networks: GroupNetworks?
     private(set) var mounts: GroupMounts?
     /// The cgroup that is the root of its cgroup namespace; nil: it has none of its own.
     private(set) var cgroupRoot: KernelString?
@@ -60,10 +59,7 @@ struct GroupNamespaces: Sendable {
             time = group.timeNamespaces[number]
             if time == nil { refuse(members, "its time namespace could not be read") }
         }
-        if let number = shared(.network, members, group.initNamespaces) {
-            network = group.networkNamespaces[number]
-            if network == nil { refuse(members, "its network namespace could not be read") }
-        }
+        addNetworks(of: members, in: group)
         addMounts(of: members, in: group)
         if let number = shared(.cgroup, members, group.initNamespaces) { addCgroups(number, of: members, in: group) }
     }
@@ -96,6 +92,28 @@ struct GroupNamespaces: Sendable {
         }
         mounts = GroupMounts(namespaces, cgroup: cgroups.first, sockets: Set(sockets))
         obstacles += mounts?.obstacles ?? []
+    }
+
+    /// In any but the root's a process of the group has gone by itself.
+    private mutating func addNetworks(of members: [DeadProcess], in group: ProtectedGroup) {
+        let host = group.initNamespaces.network
+        let apart = members.filter { ![0, host].contains($0.namespaces.network) }
+        guard host != 0, !apart.isEmpty else { return }
+        let numbers = Set(members.map(\.namespaces.network)).subtracting([0])
+        // CRIU makes namespaces for the root, and for others within those only (criu/pstree.c).
+        guard !numbers.contains(host), let root = members.min(by: { $0.pid < $1.pid })?.namespaces.network, root != 0 else {
+            refuse(apart, "it is in a network namespace that not all of its group are in, some are in the guest's")
+            return
+        }
+        let namespaces = ([root] + numbers.subtracting([root]).sorted()).compactMap { number in
+            group.networkNamespaces[number].map { (number: number, namespace: $0) }
+        }
+        guard namespaces.count == numbers.count else {
+            refuse(members, "its network namespace could not be read")
+            return
+        }
+        networks = GroupNetworks(namespaces)
+        obstacles += networks?.obstacles ?? []
     }
 
     private mutating func addCgroups(_ number: UInt32, of members: [DeadProcess], in group: ProtectedGroup) {

@@ -35,14 +35,15 @@ struct GroupPlan: Sendable {
             guard let table = process.descriptorTable.flatMap({ group.descriptorTables[$0] }) else { continue }
             for descriptor in table.descriptors { descriptors.insert(descriptor.file) }
         }
-        var files = FileTable(group, held: FilesHeld(in: group, descriptors: descriptors))
+        var files = FileTable(
+            group, held: FilesHeld(in: group, descriptors: descriptors), networks: namespaces.networks)
         for (_, space) in group.addressSpaces.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
             if let executable = space.executable { files.addMapped(executable) }
             for mapping in space.mappings { if let file = mapping.kind.file { files.addMapped(file) } }
         }
         let socketOptions = LateSocketOptions(group, files: files)
         self.socketOptions = socketOptions
-        let packetSockets = PacketSocketPlan(group, files: files, hasNetworkNamespace: namespaces.network != nil)
+        let packetSockets = PacketSocketPlan(group, files: files, hasNetworkNamespace: namespaces.networks != nil)
         self.packetSockets = packetSockets
         let found =
             group.obstacles + tree.obstacles + namespaces.obstacles + foreignSegments + hiddenWatches + hugePages.obstacles
@@ -50,7 +51,7 @@ struct GroupPlan: Sendable {
             + packetSockets.obstacles + pids.obstacles + users.obstacles
             + ProcessFiles.obstacles(of: group, isNamespace: pids.number != nil)
             + MountedFiles.obstacles(of: group, files: files, in: namespaces.mounts)
-            + (namespaces.network.map(NetworkAssessment.obstacles) ?? [])
+            + GroupNetworks.obstacles(of: group, files: files, in: namespaces.networks)
         let connections = Set(files.connections.map(\.file))
         let calls = CallsAtWork(connections: connections)
         processes = tree.ordered.map { process in

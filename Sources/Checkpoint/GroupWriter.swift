@@ -252,19 +252,8 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         if let uts = plan.namespaces.uts {
             try write(.utsNamespace, "utsns-\(KernelObjectIDs.ownUTS)", [NamespaceImage.uts(uts)])
         }
-        if let network = plan.namespaces.network {
-            try write(.networkNamespace, "netns-\(KernelObjectIDs.ownNetwork)", [ProtobufMessage()])
-            let devices = NetworkAssessment.devices(of: network)
-            try write(
-                .networkDevices, "netdev-\(KernelObjectIDs.ownNetwork)",
-                devices.map { NetworkAssessment.message($0, in: network) })
-            try writeRaw("ifaddr-\(KernelObjectIDs.ownNetwork)", RoutingDump.addresses(of: devices).bytes)
-            if !network.routes.isEmpty {
-                try writeRaw("route-\(KernelObjectIDs.ownNetwork)", RoutingDump.routes(network.routes).bytes)
-            }
-            if !plan.files.connections.isEmpty {
-                try writeRaw("nftables-\(KernelObjectIDs.ownNetwork)", Array(NetworkAssessment.connectionLock.utf8))
-            }
+        if let networks = plan.namespaces.networks {
+            for member in networks.members { try write(member, of: networks) }
         }
         guard let ipc = plan.namespaces.ipc else { return }
         let number = KernelObjectIDs.ownIPC
@@ -286,6 +275,20 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
             try sets.append(payload: NamespaceImage.padded(values))
         }
         bytes &+= try sets.finish()
+    }
+
+    private mutating func write(_ member: GroupNetworks.Member, of networks: GroupNetworks) throws(CheckpointError) {
+        let network = member.namespace
+        try write(.networkNamespace, "netns-\(member.id)", [ProtobufMessage()])
+        let devices = NetworkAssessment.devices(of: network, in: networks)
+        let messages = devices.map { NetworkAssessment.message($0, of: network, in: networks) }
+        try write(.networkDevices, "netdev-\(member.id)", messages)
+        try writeRaw("ifaddr-\(member.id)", RoutingDump.addresses(of: devices).bytes)
+        if !network.routes.isEmpty { try writeRaw("route-\(member.id)", RoutingDump.routes(network.routes).bytes) }
+        // Each has an end of its own of a connection from one to another.
+        if !plan.files.connections.isEmpty {
+            try writeRaw("nftables-\(member.id)", Array(NetworkAssessment.connectionLock.utf8))
+        }
     }
 
     /// `mountpoints-N`, and `tmpfs-dev-N.tar.gz`, N being the number of its device.
@@ -350,17 +353,18 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
     /// `remap_file_path_entry`, `ghost_file_entry` and the contents of files whose names were removed.
     private mutating func writeGhosts(pages supply: inout Supply) throws(CheckpointError) {
         let ghosts = plan.files.ghosts
-        guard !ghosts.isEmpty else { return }
-        try write(
-            .fileRemaps, "remap-fpath",
-            ghosts.map { ghost in
-                ProtobufMessage { entry in
-                    entry.unsigned(1, ghost.entry)
-                    entry.unsigned(2, plan.files.ghostNumber(ghost))
-                    // REMAP_TYPE GHOST
-                    entry.unsigned(3, UInt32(1))
-                }
-            })
+        /// REMAP_TYPE GHOST and PROCFS.
+        func remap(_ entry: UInt32, to other: UInt32, type: UInt32) -> ProtobufMessage {
+            ProtobufMessage { message in
+                message.unsigned(1, entry)
+                message.unsigned(2, other)
+                message.unsigned(3, type)
+            }
+        }
+        let remaps =
+            ghosts.map { remap($0.entry, to: plan.files.ghostNumber($0), type: 1) }
+            + plan.files.ended.map { remap($0.entry, to: UInt32(bitPattern: $0.process), type: 2) }
+        if !remaps.isEmpty { try write(.fileRemaps, "remap-fpath", remaps) }
         for ghost in ghosts where plan.files.ghostNumber(ghost) == ghost.entry { try writeGhost(ghost, supply: &supply) }
     }
 

@@ -8,10 +8,11 @@ enum KernelObjectIDs {
     private static let namespaces: [UInt32] = [1, 2, 3, 4, 5, 6]
     /// Of a group's own namespaces.
     private static let ownPID: UInt32 = 11
-    static let ownNetwork: UInt32 = 12
     static let ownIPC: UInt32 = 13
     static let ownUTS: UInt32 = 14
     static let ownUsers: UInt32 = 10
+    /// Of the group's root for 0, of those within it for the others.
+    static func ownNetwork(_ index: Int) -> UInt32 { index == 0 ? 12 : 0x0100_0000 + UInt32(clamping: index) }
     /// Of the group's root for 0, of those within it for the others.
     static func ownMounts(_ index: Int) -> UInt32 { 15 + UInt32(clamping: index) }
     /// Above what a reader numbers.
@@ -20,7 +21,7 @@ enum KernelObjectIDs {
     static func message(of process: DeadProcess, in own: GroupNamespaces, _ users: GroupUsers) -> ProtobufMessage {
         var namespaces = namespaces
         if own.pidNumber != nil { namespaces[0] = ownPID }
-        if own.network != nil { namespaces[1] = ownNetwork }
+        if let networks = own.networks { namespaces[1] = networks.id(of: process) }
         if own.ipc != nil { namespaces[2] = ownIPC }
         if own.uts != nil { namespaces[3] = ownUTS }
         if users.namespace != nil { namespaces[5] = ownUsers }

@@ -92,8 +92,12 @@ struct MountPlan: Sendable {
         // CRIU takes what is mounted there for the root (collect_mnt_from_image of criu/mount.c).
         if mount.point.bytes == [UInt8(ascii: "/")] { refuse("something is mounted over the root of its mount namespace") }
         if mount.isDeleted {
-            refuse("what is mounted at \(words) was removed")
-            return .guest
+            // CRIU makes it in another mount of the filesystem, binds it, and removes it again (do_bind_mount_v2 of criu/mount-v2.c).
+            if !all.contains(where: { Self.shows(mount, $0) }) {
+                refuse("what is mounted at \(words) was removed, and no other mount leads there")
+            }
+            if (mount.fileBytes ?? 0) > 0 { degrade("the file that is mounted at \(words) was removed; it is empty now") }
+            return .bind
         }
         // In a cgroup namespace a mount has the namespace's root as its own.
         if mount.typeName == "cgroup2", mount.root == cgroup { return .new }
@@ -115,6 +119,13 @@ struct MountPlan: Sendable {
             refuse("\(words) shows a part of \(Self.words(mount.typeName)) that is mounted nowhere")
         }
         return .bind
+    }
+
+    /// Whether another mount, that is made first, leads to what a mount shows.
+    private static func shows(_ mount: Mount, _ other: Mount) -> Bool {
+        guard other.id != mount.id, other.device == mount.device, !other.isDeleted, other.fileBytes == nil else { return false }
+        let root = other.root.bytes == [UInt8(ascii: "/")] ? [] : other.root.bytes
+        return mount.root.bytes.starts(with: root + [UInt8(ascii: "/")])
     }
 
     /// Whether the manifest can hold a path: UTF-8 in its plainest form.
@@ -190,6 +201,11 @@ struct MountPlan: Sendable {
         return Set(devices).sorted()
     }
 
+    /// All that are mounted anew.
+    var newDevices: Set<UInt64> {
+        Set(zip(namespace.mounts, treatments).filter { $0.1 == .new }.map(\.0.device))
+    }
+
     private static func key(_ mount: Mount) -> String { "mount-\(mount.id)" }
 
     private func message(of mount: Mount, _ treatment: Treatment) -> ProtobufMessage {
@@ -206,6 +222,7 @@ struct MountPlan: Sendable {
             entry.string(9, treatment == .new || treatment == .bind ? mount.options : "")
             entry.unsigned(10, UInt32(bitPattern: mount.sharedGroup))
             entry.unsigned(11, UInt32(bitPattern: hasMaster(mount) ? mount.masterGroup : 0))
+            if mount.isDeleted { entry.flag(16, true) }
             entry.unsigned(17, UInt32(truncatingIfNeeded: mount.filesystemFlags))
             if treatment == .guest { entry.string(18, Self.key(mount)) }
         }

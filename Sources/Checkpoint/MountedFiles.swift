@@ -24,9 +24,7 @@ enum MountedFiles {
         if mounts != nil, files.types.values.contains(.fanotify) {
             refuse("fanotify groups do not come back in a mount namespace of their own")
         }
-        if mounts != nil, let terminals = files.terminals, !terminals.files.isEmpty {
-            refuse("terminals do not come back in a mount namespace of their own")
-        }
+        if let mounts { found += MountedTerminals(mounts, files.terminals?.made ?? []).obstacles }
         return found
     }
 
@@ -35,6 +33,7 @@ enum MountedFiles {
         for id in files {
             switch group.openFiles[id]?.kind {
             case .path(let node), .fifo(let node, _): nodes.insert(node)
+            case .terminal(let terminal): nodes.insert(terminal.node)
             default: break
             }
         }

@@ -2,7 +2,7 @@ import ProcessModel
 
 extension SocketImage {
     /// `netlink_sk_entry` of images/sk-netlink.proto.
-    static func netlink(id: UInt32, socket: NetlinkSocket, file: OpenFile) -> ProtobufMessage {
+    static func netlink(id: UInt32, socket: NetlinkSocket, file: OpenFile, network: UInt32? = nil) -> ProtobufMessage {
         FileImage.entry(
             .netlinkSocket, id: id, field: 7,
             ProtobufMessage { entry in
@@ -17,6 +17,7 @@ extension SocketImage {
                 entry.unsigned(10, socket.keepsDestination ? socket.destinationGroup : 0)
                 entry.message(11, FileImage.fileOwner(file.owner))
                 entry.message(12, options(socket.options))
+                if let network { entry.unsigned(13, network) }
             })
     }
 }

@@ -1,6 +1,6 @@
 import ProcessModel
 
-/// What of a network namespace comes back: the devices that every new one has.
+/// What of a network namespace comes back: the devices that every new one has, pairs (veth) and bridges.
 enum NetworkAssessment {
     /// IFF_UP
     private static let isUp: UInt32 = 1
@@ -9,10 +9,10 @@ enum NetworkAssessment {
     /// IFA_F_PERMANENT: nobody has it for a time only.
     private static let isPermanent: UInt32 = 0x80
 
-    static func obstacles(of namespace: NetworkNamespace) -> [Obstacle] {
+    static func obstacles(of namespace: NetworkNamespace, in networks: GroupNetworks) -> [Obstacle] {
         var found: [Obstacle] = []
         func add(_ verdict: Obstacle.Severity, _ reason: String) { found.append(Obstacle(verdict, pid: nil, reason: reason)) }
-        let others = namespace.devices.filter { !comesBack($0, in: namespace) }
+        let others = namespace.devices.filter { !comesBack($0, of: namespace, in: networks) }
         if !others.isEmpty {
             let names = others.map { "\($0.name)" }.joined(separator: ", ")
             add(.refused, "its network namespace has devices that cannot be made again: \(names)")
@@ -22,11 +22,17 @@ enum NetworkAssessment {
                 let first = Set(device.addresses.map(\.bytes)).intersection(loopback)
                 let isWhole = device.flags & isUp != 0 ? first.contains([127, 0, 0, 1]) : device.addresses.isEmpty
                 if !isWhole { add(.degraded, "\(device.name) in its network namespace has its first addresses again") }
-            } else if let peer = namespace.peers[device.index], comesBack(device, in: namespace) {
-                if let master = peer.master, master.kind != bridge || !isPlain(master.name) {
+            } else if comesBack(device, of: namespace, in: networks), isMade(device, of: namespace) {
+                if let peer = namespace.peers[device.index], peer.isInGuest, let master = peer.master,
+                    master.kind != bridge || !isPlain(master.name)
+                {
                     add(.degraded, "\(peer.device.name), the other end of \(device.name), is no longer part of \(master.name)")
                 }
-                if device.addresses.contains(where: { $0.bytes.count == 16 && !isMadeByKernel($0) }) {
+                if device.kind == bridge {
+                    add(.degraded, "bridge \(device.name) in its network namespace has the settings of a new one")
+                }
+                if device.addresses.contains(where: { $0.bytes.count == 16 && !isOfLink($0) && !isMadeByKernel($0, of: device) }
+                ) {
                     add(.degraded, "routes of IPv6 in its network namespace are lost, but for those of its addresses")
                 }
             }
@@ -43,10 +49,23 @@ enum NetworkAssessment {
     }
 
     /// Addresses of IPv6 that the kernel finds for itself: of the link, and what routers advertise.
-    static func isMadeByKernel(_ address: NetworkAddress) -> Bool {
-        address.bytes.count == 16
-            && (address.bytes.starts(with: [0xfe, 0x80]) || address.flags & isPermanent == 0
-                || loopback.contains(address.bytes))
+    static func isMadeByKernel(_ address: NetworkAddress, of device: NetworkDevice) -> Bool {
+        guard address.bytes.count == 16 else { return false }
+        if address.flags & isPermanent == 0 || loopback.contains(address.bytes) { return true }
+        return isOfLink(address) && address.bytes == ofLink(device.hardwareAddress)
+    }
+
+    /// fe80::/10.
+    private static func isOfLink(_ address: NetworkAddress) -> Bool {
+        address.bytes.count == 16 && address.bytes[0] == 0xfe && address.bytes[1] & 0xc0 == 0x80
+    }
+
+    /// The address of the link that follows from that of an Ethernet device (addrconf_ifid_eui48, include/net/addrconf.h). One that the kernel has made of a secret of its own is no
+    /// other than one that somebody has set.
+    private static func ofLink(_ hardware: [UInt8]) -> [UInt8] {
+        guard hardware.count == 6 else { return [] }
+        return [0xfe, 0x80, 0, 0, 0, 0, 0, 0, hardware[0] ^ 2, hardware[1], hardware[2], 0xff, 0xfe]
+            + hardware.suffix(3)
     }
 
     /// Those that nobody has switched on of the tunnels that their modules put into each namespace by themselves
@@ -57,11 +76,23 @@ enum NetworkAssessment {
 
     private static let bridge: KernelString = "bridge"
 
-    private static func comesBack(_ device: NetworkDevice, in namespace: NetworkNamespace) -> Bool {
-        if let peer = namespace.peers[device.index] {
-            return peer.isInGuest && isPlain(device.name) && isPlain(peer.device.name)
+    private static func comesBack(_ device: NetworkDevice, of namespace: NetworkNamespace, in networks: GroupNetworks) -> Bool {
+        // CRIU makes it part of what it makes itself (restore_master_link of criu/net.c).
+        if device.master != 0 {
+            guard let master = namespace.devices.first(where: { $0.index == device.master }), master.kind == bridge,
+                master.master == 0, isPlain(master.name)
+            else { return false }
         }
+        if let peer = namespace.peers[device.index] {
+            return isPlain(device.name) && isPlain(peer.device.name) && (peer.isInGuest || networks.hasBothEnds(peer))
+        }
+        if device.kind == bridge { return isPlain(device.name) }
         return device.isLoopback || fallbackTunnels.contains(device.name) && device.flags & isUp == 0
+    }
+
+    /// Whether CRIU makes it, and the namespace does not have it by itself.
+    private static func isMade(_ device: NetworkDevice, of namespace: NetworkNamespace) -> Bool {
+        namespace.peers[device.index] != nil || device.kind == bridge
     }
 
     /// Whether CRIU and `ip` take a device's name for nothing else.
@@ -76,9 +107,9 @@ enum NetworkAssessment {
     }
 
     /// What the agent connects in the guest.
-    static func links(of namespace: NetworkNamespace) -> [RecoveryManifest.Link] {
-        namespace.devices.filter { comesBack($0, in: namespace) }.compactMap { device in
-            guard let peer = namespace.peers[device.index] else { return nil }
+    static func links(of namespace: NetworkNamespace, in networks: GroupNetworks) -> [RecoveryManifest.Link] {
+        namespace.devices.filter { comesBack($0, of: namespace, in: networks) }.compactMap { device in
+            guard let peer = namespace.peers[device.index], peer.isInGuest else { return nil }
             let master = peer.master.flatMap { $0.kind == bridge && isPlain($0.name) ? end($0) : nil }
             return RecoveryManifest.Link(device: device.name.description, peer: end(peer.device), bridge: master)
         }
@@ -88,7 +119,9 @@ enum NetworkAssessment {
         RecoveryManifest.LinkEnd(
             name: device.name.description, isUp: device.flags & isUp != 0,
             hardwareAddress: device.hardwareAddress.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: ":"),
-            addresses: device.addresses.filter { !isMadeByKernel($0) }.map { "\(words($0.bytes))/\($0.prefixLength)" })
+            addresses: device.addresses.filter { !isMadeByKernel($0, of: device) }.map {
+                "\(words($0.bytes))/\($0.prefixLength)"
+            })
     }
 
     /// An address as `ip` takes it.
@@ -100,8 +133,10 @@ enum NetworkAssessment {
     }
 
     /// Devices that are in the images.
-    static func devices(of namespace: NetworkNamespace) -> [NetworkDevice] {
-        namespace.devices.filter { $0.isLoopback || namespace.peers[$0.index] != nil && comesBack($0, in: namespace) }
+    static func devices(of namespace: NetworkNamespace, in networks: GroupNetworks) -> [NetworkDevice] {
+        namespace.devices.filter { device in
+            device.isLoopback || isMade(device, of: namespace) && comesBack(device, of: namespace, in: networks)
+        }
     }
 
     /// What CRIU gives to libnftables before it makes a socket (`restore_nftables` of criu/net.c): nothing of TCP passes but what CRIU itself sends, which it marks
@@ -116,18 +151,22 @@ enum NetworkAssessment {
     /// The agent knows it by this name.
     private static let lockTable = "xenpr-lock"
 
-    /// `net_device_entry` of images/netdev.proto; type 1 is LOOPBACK, 2 VETH.
-    static func message(_ device: NetworkDevice, in namespace: NetworkNamespace) -> ProtobufMessage {
+    /// `net_device_entry` of images/netdev.proto; type 1 is LOOPBACK, 2 VETH, 6 BRIDGE.
+    static func message(_ device: NetworkDevice, of namespace: NetworkNamespace, in networks: GroupNetworks)
+        -> ProtobufMessage
+    {
         ProtobufMessage { entry in
-            entry.unsigned(1, UInt32(device.isLoopback ? 1 : 2))
+            entry.unsigned(1, UInt32(device.isLoopback ? 1 : device.kind == bridge ? 6 : 2))
             entry.unsigned(2, device.index)
             entry.unsigned(3, device.mtu)
             entry.unsigned(4, device.flags)
             entry.data(5, device.name.bytes)
+            if isMade(device, of: namespace) { entry.data(7, device.hardwareAddress) }
             if let peer = namespace.peers[device.index] {
-                entry.data(7, device.hardwareAddress)
                 entry.unsigned(12, peer.device.index)
+                if let id = networks.id(ofPeer: peer) { entry.unsigned(13, id) }
             }
+            if device.master != 0 { entry.unsigned(14, device.master) }
         }
     }
 }

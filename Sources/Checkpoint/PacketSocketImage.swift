@@ -2,7 +2,7 @@ import ProcessModel
 
 extension SocketImage {
     /// `packet_sock_entry` of images/packet-sock.proto.
-    static func packet(id: UInt32, socket: PacketSocket, file: OpenFile) -> ProtobufMessage {
+    static func packet(id: UInt32, socket: PacketSocket, file: OpenFile, network: UInt32? = nil) -> ProtobufMessage {
         FileImage.entry(
             .packetSocket, id: id, field: 6,
             ProtobufMessage { entry in
@@ -29,6 +29,7 @@ extension SocketImage {
                 if let fanout = socket.fanout { entry.unsigned(17, fanout.imageValue) }
                 if let ring = socket.receiveRing { entry.message(18, message(ring)) }
                 if let ring = socket.sendRing { entry.message(19, message(ring)) }
+                if let network { entry.unsigned(20, network) }
             })
     }
 

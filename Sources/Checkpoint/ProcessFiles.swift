@@ -16,11 +16,24 @@ enum ProcessFiles {
             guard let process = process(named: node.path) else { continue }
             if isNamespace, !isOfOwnMount(node, in: group) {
                 reasons.insert("\(node.path) is open, which names a process by its id in the guest's pid namespace")
-            } else if !known.contains(process) {
+            } else if !isNamespace, !known.contains(process) {
                 reasons.insert("\(node.path) is open, which names a process that is not of the group, or has ended")
             }
         }
+        let ended = Set((named + directories).filter { endedProcess(of: $0, in: group) != nil }.map(\.path.description))
+            .sorted()
         return reasons.sorted().map { Obstacle(.refused, pid: nil, reason: $0) }
+            + (isNamespace ? ended : []).map {
+                Obstacle(.degraded, pid: nil, reason: "\($0) is open, of a process that is not of the group; it has ended now")
+            }
+    }
+
+    /// The process that a file of a /proc of the group's own names and that has ended: its id is free in the group's pid namespace, and CRIU has a process with it while the file is opened
+    /// (collect_remap_dead_process of criu/files-reg.c).
+    static func endedProcess(of node: FileNode, in group: ProtectedGroup) -> Int32? {
+        guard let process = process(named: node.path), process > 0, isOfOwnMount(node, in: group) else { return nil }
+        let isThere = group.processes.contains { $0.pid == process || $0.threads.contains { $0.tid == process } }
+        return isThere ? nil : process
     }
 
     /// Whether it was reached through a mount that only the group has: a /proc there has the ids of the namespace.

@@ -112,6 +112,7 @@ extension RecoveryManifest.Group {
         }
         sockets = try node.optionalList("sockets") { (node) throws(ManifestError) in try RecoveryManifest.Socket(node) }
         imagesGroup = try node.optionalUnsigned("images_group").map { UInt32(clamping: $0) }
+        needsOldMounts = try node.optionalFlag("old_mounts") ?? false
         hasNetworkNamespace = try node.optionalFlag("network_namespace") ?? false
         links = try node.optionalList("links") { (node) throws(ManifestError) in
             let ends = (
@@ -121,8 +122,10 @@ extension RecoveryManifest.Group {
             guard let peer = ends.0 else { throw ManifestError(place: node.place + ".peer", problem: "is missing") }
             return RecoveryManifest.Link(device: try node.fileName("device"), peer: peer, bridge: ends.1)
         }
-        networkSettings = try node.optionalList("network_settings") { (node) throws(ManifestError) in
-            NetworkSetting(path: try node.text("path"), value: try node.text("value"))
+        networkSettings = try node.networkSettings("network_settings")
+        innerNetworks = try node.optionalList("inner_networks") { (node) throws(ManifestError) in
+            RecoveryManifest.InnerNetwork(
+                pid: try node.integer("pid", in: 1...RecoveryManifest.pidLimit), settings: try node.networkSettings("settings"))
         }
         connections = try node.list("connections") { (node) throws(ManifestError) in
             RecoveryManifest.Connection(
@@ -131,6 +134,14 @@ extension RecoveryManifest.Group {
         }
         guard images == nil || rootPID >= (hasPIDNamespace ? 1 : 2) else {
             throw ManifestError(place: node.place + ".root_pid", problem: "is no process id")
+        }
+    }
+}
+
+extension ManifestNode {
+    fileprivate func networkSettings(_ key: String) throws(ManifestError) -> [NetworkSetting] {
+        try optionalList(key) { (node) throws(ManifestError) in
+            NetworkSetting(path: try node.text("path"), value: try node.text("value"))
         }
     }
 }

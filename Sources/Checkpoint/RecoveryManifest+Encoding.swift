@@ -1,4 +1,5 @@
 import PlainJSON
+import ProcessModel
 
 extension RecoveryManifest {
     public var json: JSONValue {
@@ -42,7 +43,7 @@ extension RecoveryManifest.Group {
             "pid_namespace": .bool(hasPIDNamespace), "cgroup_namespace": JSONValue(cgroupRoot),
             "cgroups": .array(cgroups.map(\.json)),
             "mount_root": JSONValue(mountRoot), "mount_root_flags": mountRootFlags.map { JSONValue($0) } ?? .null,
-            "overlay": overlay?.json ?? .null,
+            "overlay": overlay?.json ?? .null, "old_mounts": .bool(needsOldMounts),
             "mounts": .array(mounts.map { ["key": .string($0.key), "path": .string($0.path)] }),
             "required_mounts": .array(requiredMounts.map { ["path": .string($0)] }),
             "required_devices": .array(
@@ -52,11 +53,17 @@ extension RecoveryManifest.Group {
             "sockets": .array(sockets.map(\.json)),
             "images_group": imagesGroup.map { JSONValue($0) } ?? .null,
             "network_namespace": .bool(hasNetworkNamespace), "links": .array(links.map(\.json)),
-            "network_settings": .array(networkSettings.map { ["path": .string($0.path), "value": .string($0.value)] }),
+            "network_settings": .array(networkSettings.map(\.json)),
+            "inner_networks": .array(
+                innerNetworks.map { ["pid": JSONValue($0.pid), "settings": .array($0.settings.map(\.json))] }),
             "connections": .array(
                 connections.map { ["source": JSONValue($0.source), "destination": JSONValue($0.destination)] }),
         ]
     }
+}
+
+extension NetworkSetting {
+    fileprivate var json: JSONValue { ["path": .string(path), "value": .string(value)] }
 }
 
 extension RecoveryManifest.Link {

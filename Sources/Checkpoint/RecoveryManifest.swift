@@ -86,6 +86,8 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var overlay: Overlay?
         /// MS_* that its root has to get; nil: it is as the guest has it.
         public var mountRootFlags: UInt64?
+        /// CRIU has to mount as it did before Linux 5.15.
+        public var needsOldMounts = false
         /// What of the guest is mounted there.
         public var mounts: [Mount] = []
         /// Where the guest has to have something mounted before the group is restored.
@@ -108,6 +110,8 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var links: [Link] = []
         /// What that namespace has below /proc/sys/net.
         public var networkSettings: [NetworkSetting] = []
+        /// Further network namespaces of its processes.
+        public var innerNetworks: [InnerNetwork] = []
         /// TCP connections that go on, which nobody may hear of before they are there again.
         public var connections: [Connection] = []
 
@@ -122,6 +126,19 @@ public struct RecoveryManifest: Sendable, Equatable {
             self.processes = []
             self.bytes = 0
             self.pages = 0
+        }
+    }
+
+    /// A network namespace that is not that of the group's root.
+    public struct InnerNetwork: Sendable, Equatable {
+        /// A process of the group that is in it.
+        public var pid: Int32
+        /// What it has below /proc/sys/net.
+        public var settings: [NetworkSetting]
+
+        public init(pid: Int32, settings: [NetworkSetting]) {
+            self.pid = pid
+            self.settings = settings
         }
     }
 

@@ -9,7 +9,7 @@ struct RoutingDump {
     static func addresses(of devices: [NetworkDevice]) -> RoutingDump {
         var dump = RoutingDump(magic: 0x4736_1222)
         for device in devices {
-            for address in device.addresses where !NetworkAssessment.isMadeByKernel(address) {
+            for address in device.addresses where !NetworkAssessment.isMadeByKernel(address, of: device) {
                 dump.append(address, of: device)
             }
         }

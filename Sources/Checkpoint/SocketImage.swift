@@ -12,7 +12,10 @@ enum SocketImage {
     /// - Parameters:
     ///   - peer: the inode of a peer in the checkpoint, nil for none.
     ///   - keepsName: false drops the name, for it belongs to a listening socket of somebody else.
-    static func unix(id: UInt32, socket: UnixSocket, file: OpenFile, peer: UInt64?, keepsName: Bool) -> ProtobufMessage {
+    ///   - network: what its network namespace is called in the images; nil: that of the root.
+    static func unix(
+        id: UInt32, socket: UnixSocket, file: OpenFile, peer: UInt64?, keepsName: Bool, network: UInt32? = nil
+    ) -> ProtobufMessage {
         let state: State =
             switch socket.state {
             case .listening: .listen
@@ -46,6 +49,8 @@ enum SocketImage {
                     if let directory = address.directory { entry.data(14, directory.bytes) }
                     if address.isDeleted { entry.flag(15, true) }
                 }
+                if let network { entry.unsigned(16, network) }
+                if let mount = name?.mountID { entry.zigzag(17, mount) }
             })
     }
 
@@ -57,7 +62,9 @@ enum SocketImage {
 
     /// - Parameter connection: of a TCP socket whose connection goes on; without it the socket is written as one that lost it (state
     ///   close, no ports).
-    static func inet(id: UInt32, socket: InetSocket, connection: TCPConnection?, file: OpenFile) -> ProtobufMessage {
+    static func inet(
+        id: UInt32, socket: InetSocket, connection: TCPConnection?, file: OpenFile, network: UInt32? = nil
+    ) -> ProtobufMessage {
         let isDatagram = socket.type != 1
         let keepsPeer = connection != nil || isDatagram && socket.state == .established
         let state =
@@ -95,6 +102,9 @@ enum SocketImage {
                         options.repeated(4, raw.filter)
                     }
                 }
+                // bind(2) to an address of a link takes the number of that (needs_scope_id of criu/sk-inet.c).
+                if isBound, socket.isBoundToLink, let device = socket.options.boundDevice { entry.data(17, device.bytes) }
+                if let network { entry.unsigned(18, network) }
                 if socket.shutdown != [], isDatagram || isBound { entry.unsigned(19, socket.shutdown.rawValue) }
             })
     }
@@ -200,5 +210,12 @@ extension FilterInstruction {
     var bytes: [UInt8] {
         [UInt8(truncatingIfNeeded: code), UInt8(truncatingIfNeeded: code >> 8), jumpIfTrue, jumpIfFalse]
             + (0..<4).map { UInt8(truncatingIfNeeded: operand >> UInt32(8 * $0)) }
+    }
+}
+
+extension InetSocket {
+    /// An address of IPv6 that means something on one link only (fe80::/10).
+    fileprivate var isBoundToLink: Bool {
+        sourceAddress.count == 16 && sourceAddress[0] == 0xfe && sourceAddress[1] & 0xc0 == 0x80
     }
 }

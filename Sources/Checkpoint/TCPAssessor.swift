@@ -25,10 +25,13 @@ struct TCPAssessor: Sendable {
     private struct Ends: Hashable {
         var source: Endpoint
         var destination: Endpoint
+        /// The same addresses mean others elsewhere.
+        var network: UInt32
 
         init(_ socket: InetSocket) {
             source = Endpoint(socket.sourceAddress, socket.sourcePort)
             destination = Endpoint(socket.destinationAddress, socket.destinationPort)
+            network = socket.options.networkNamespace
         }
 
         var reversed: Ends {

@@ -23,7 +23,7 @@ enum TerminalImage {
     }
 
     /// `reg_file_entry` of the name. With a mode CRIU sets it.
-    static func node(id: UInt32, path: KernelString, mode: UInt32?, file: OpenFile) -> ProtobufMessage {
+    static func node(id: UInt32, path: KernelString, mount: Int32?, mode: UInt32?, file: OpenFile) -> ProtobufMessage {
         FileImage.entry(
             .regular, id: id, field: 3,
             ProtobufMessage { entry in
@@ -32,15 +32,16 @@ enum TerminalImage {
                 entry.unsigned(3, FileImage.noPosition)
                 entry.message(5, FileImage.fileOwner(file.owner))
                 entry.data(6, path.bytes)
+                if let mount { entry.zigzag(7, mount) }
                 if let mode { entry.unsigned(10, mode) }
             })
     }
 
     /// A terminal that is opened again and no more, as a regular file; O_NOCTTY keeps it from becoming a controlling one.
-    static func reopened(id: UInt32, file: OpenFile, path: KernelString) -> ProtobufMessage {
+    static func reopened(id: UInt32, file: OpenFile, path: KernelString, mount: Int32?) -> ProtobufMessage {
         var open = file
         open.flags |= 0o400
-        return node(id: id, path: path, mode: nil, file: open)
+        return node(id: id, path: path, mount: mount, mode: nil, file: open)
     }
 
     /// `tty_info_entry`.

@@ -13,8 +13,8 @@ struct TerminalTable: Sendable {
     /// Entries of names that were removed.
     private(set) var ghosts: [FileTable.Ghost] = []
 
-    /// The /dev/pts/N that CRIU makes.
-    private(set) var numbersNeeded: [UInt32] = []
+    /// The pseudo terminals that CRIU makes, of whatever devpts.
+    private(set) var made: [Terminal] = []
 
     private let group: ProtectedGroup
     private let assessor: TerminalAssessor
@@ -60,14 +60,16 @@ struct TerminalTable: Sendable {
         let node = takeID()
         let owner = owner(form, file: file, terminal: terminal)
         let path = form == .controllingByName ? KernelString("/dev/\(terminal.devicePath)") : file.node.path
-        files.append(TerminalImage.node(id: node, path: path, mode: owner?.mode, file: open))
+        let mount = form == .controllingByName ? nil : file.node.mountID
+        files.append(TerminalImage.node(id: node, path: path, mount: mount, mode: owner?.mode, file: open))
         files.append(TerminalImage.file(id: id.rawValue, information: number, node: node, file: open))
         if file.node.isDeleted, form == .console { ghosts.append(FileTable.Ghost(entry: node, node: file.node)) }
     }
 
     private mutating func reopen(_ id: FileID) {
         guard let open = group.openFiles[id], case .terminal(let file) = open.kind else { return }
-        files.append(TerminalImage.reopened(id: id.rawValue, file: open, path: file.node.path))
+        files.append(
+            TerminalImage.reopened(id: id.rawValue, file: open, path: file.node.path, mount: file.node.mountID))
         reopened.insert(id)
         if file.node.isDeleted { ghosts.append(FileTable.Ghost(entry: id.rawValue, node: file.node)) }
     }
@@ -96,7 +98,7 @@ struct TerminalTable: Sendable {
         }
         numbers[key] = number
         // A slave that was hung up gets a master for a moment.
-        if form == .master || form == .hungUpSlave, case .pseudo(let index) = terminal.device { numbersNeeded.append(index) }
+        if form == .master || form == .hungUpSlave, case .pseudo = terminal.device { made.append(terminal) }
         information.append(
             TerminalImage.information(
                 id: number, form: form, terminal: terminal, session: assessor.session(of: file.terminal),
@@ -115,6 +117,9 @@ struct TerminalTable: Sendable {
 }
 
 extension Terminal {
+    /// N of /dev/pts/N.
+    var number: UInt32? { if case .pseudo(let index) = device { index } else { nil } }
+
     /// Below /dev.
     var devicePath: String {
         if case .pseudo(let index) = device { "pts/\(index)" } else { name }

@@ -29,6 +29,8 @@ public struct Mount: Sendable, Hashable {
     public var root: KernelString
     /// The name of that was removed.
     public var isDeleted = false
+    /// Size of the file that it shows; nil: a directory.
+    public var fileBytes: UInt64?
     /// Where it is mounted, seen from the root of the namespace.
     public var point: KernelString
     /// MS_* of mount(2), without those of propagation.

@@ -45,6 +45,8 @@ public struct NetworkDevice: Sendable, Hashable {
     /// `dev_addr`.
     public var hardwareAddress: [UInt8] = []
     public var addresses: [NetworkAddress] = []
+    /// Number of the device, of the same namespace, that it is a port of; 0: none.
+    public var master: UInt32 = 0
 
     public init(index: UInt32, name: KernelString, mtu: UInt32, flags: UInt32, isLoopback: Bool) {
         self.index = index
@@ -55,10 +57,12 @@ public struct NetworkDevice: Sendable, Hashable {
     }
 }
 
-/// The end of a veth that is not in the namespace.
+/// The other end of a veth.
 public struct NetworkPeer: Sendable, Hashable {
     /// Whether it is in the network namespace of the guest's init process.
     public var isInGuest: Bool
+    /// Inode number of its network namespace.
+    public var namespace: UInt32 = 0
     public var device: NetworkDevice
     /// The device that it is a port of.
     public var master: NetworkDevice?

@@ -56,6 +56,8 @@ public struct SocketOptions: Sendable, Hashable {
     public var pendingError: Int32 = 0
     /// `sk_bound_dev_if` as a name.
     public var boundDevice: KernelString?
+    /// Inode number of its network namespace (`sk_net`), which need not be that of who holds it; 0: the kernel has none.
+    public var networkNamespace: UInt32 = 0
 
     public init() {}
 }
@@ -91,6 +93,8 @@ public struct UnixSocket: Sendable, Hashable {
         public var gid: UInt32
         /// The path no longer leads to this socket.
         public var isDeleted: Bool
+        /// `mnt_id` of the mount that its file is on; nil: one of the guest's own mount namespace, or none.
+        public var mountID: Int32?
 
         public init(name: KernelString, mode: UInt32 = 0o755, uid: UInt32 = 0, gid: UInt32 = 0, isDeleted: Bool = false) {
             self.name = name

@@ -49,6 +49,8 @@ public struct Terminal: Sendable, Hashable {
     public var output: [UInt8] = []
     /// Owner and mode of /dev/pts/`index`.
     public var node: TerminalNode?
+    /// `s_dev` of the devpts that `index` counts in, as long as its master is open; a mount namespace may have one of its own.
+    public var filesystem: UInt64 = 0
 
     public init(device: Device, name: String) {
         self.device = device

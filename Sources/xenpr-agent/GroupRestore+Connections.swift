@@ -23,18 +23,20 @@ extension GroupRestore {
     func completeConnections() -> [String] {
         guard group.hasNetworkNamespace, !group.connections.isEmpty else { return [] }
         let problem = "its TCP connections cannot go on"
-        let error = inNetworkNamespace {
-            do throws(AgentError) { try ConnectionLock.ofImages.unlock() } catch { return errno == 0 ? EIO : errno }
-            return 0
+        let errors = ([group.rootPID] + group.innerNetworks.map(\.pid)).map { pid in
+            inNetworkNamespace(of: pid) {
+                do throws(AgentError) { try ConnectionLock.ofImages.unlock() } catch { return errno == 0 ? EIO : errno }
+                return 0
+            }
         }
-        return error == 0 ? [] : ["\(problem): \(errorText(error))"]
+        return errors.first { $0 != 0 }.map { ["\(problem): \(errorText($0))"] } ?? []
     }
 
-    /// Does something in the group's own network namespace, from a process of its own, for the agent stays in the guest's.
+    /// Does something in the network namespace of a process of the group, from a process of its own, for the agent stays in the guest's.
     /// - Returns: the error number that `body` returned, 0 for none.
-    func inNetworkNamespace(_ body: () -> Int32) -> Int32 {
-        guard let cgroup = try? ControlGroup(group.name), let root = GuestThreads(group, in: cgroup)[group.rootPID],
-            let namespace = Descriptor(taking: System.open("/proc/\(root)/ns/net", O_RDONLY))
+    func inNetworkNamespace(of pid: Int32, _ body: () -> Int32) -> Int32 {
+        guard let cgroup = try? ControlGroup(group.name), let member = GuestThreads(group, in: cgroup)[pid],
+            let namespace = Descriptor(taking: System.open("/proc/\(member)/ns/net", O_RDONLY))
         else { return ESRCH }
         return inChild { xpr_enter_namespace(namespace.number) == 0 ? body() : errno }
     }

@@ -3,11 +3,19 @@ import Glibc
 extension GroupRestore {
     /// Gives the group's own network namespace the settings that it had, where a new one has others. Returns what could not be set.
     func completeNetworkSettings() -> [String] {
-        guard group.hasNetworkNamespace, !group.networkSettings.isEmpty else { return [] }
-        // Those for all devices change those of each (devinet_sysctl_forward, net/ipv4/devinet.c).
-        let ordered =
-            Self.common.flatMap { part in group.networkSettings.filter { $0.path.contains(part) } } + group.networkSettings
-        let error = inNetworkNamespace {
+        guard group.hasNetworkNamespace else { return [] }
+        let all = [(pid: group.rootPID, settings: group.networkSettings)] + group.innerNetworks
+        let errors = all.map { apply($0.settings, toNetworkOf: $0.pid) }
+        guard let error = errors.first(where: { $0 != 0 }) else { return [] }
+        return ["not all settings (sysctl) of its network namespace are what they were: \(errorText(error))"]
+    }
+
+    /// - Returns: the last error number, 0 for none.
+    private func apply(_ settings: [(path: String, value: String)], toNetworkOf pid: Int32) -> Int32 {
+        guard !settings.isEmpty else { return 0 }
+        // Those for all devices change those of each (devinet_sysctl_forward of net/ipv4/devinet.c, neigh_copy_dflt_parms of net/core/neighbour.c).
+        let ordered = Self.common.flatMap { part in settings.filter { $0.path.contains(part) } } + settings
+        return inNetworkNamespace(of: pid) {
             var failure: Int32 = 0
             for setting in ordered {
                 let file = "/proc/sys/" + setting.path
@@ -17,10 +25,9 @@ extension GroupRestore {
             }
             return failure
         }
-        return error == 0 ? [] : ["not all settings (sysctl) of its network namespace are what they were: \(errorText(error))"]
     }
 
-    private static let common = ["/conf/all/", "/conf/default/"]
+    private static let common = ["/conf/all/", "/conf/default/", "/neigh/default/"]
 
     private static func words(_ text: String) -> [Substring] { text.split(whereSeparator: \.isWhitespace) }
 }

@@ -66,7 +66,8 @@ struct GroupRestore {
     /// Where CRIU finds what is mounted in the group's own mount namespace, and its root.
     private var mountOptions: [String] {
         guard let root = group.mountRoot else { return [] }
-        return ["--root", root] + group.mounts.flatMap { ["--external", "mnt[\($0.key)]:\($0.path)"] }
+        return ["--root", root] + (group.needsOldMounts ? ["--mntns-compat-mode"] : [])
+            + group.mounts.flatMap { ["--external", "mnt[\($0.key)]:\($0.path)"] }
     }
 
     /// Takes the result of CRIU's end. Fails with the reason, and then leaves no process of the group behind.

@@ -51,11 +51,15 @@ struct RecoveryManifest {
         let imagesGroup: UInt32?
         var hasUserNamespace: Bool { imagesGroup != nil }
         /// In which its images lock its connections.
+        /// CRIU has to mount as it did before Linux 5.15.
+        let needsOldMounts: Bool
         let hasNetworkNamespace: Bool
         /// What connects that namespace with the guest.
         let links: [Link]
         /// What that namespace has below /proc/sys/net, in paths without "..".
         let networkSettings: [(path: String, value: String)]
+        /// Network namespaces that other processes of the group than its root are in: one process of each.
+        let innerNetworks: [(pid: Int32, settings: [(path: String, value: String)])]
         let connections: [Connection]
     }
 
@@ -280,17 +284,12 @@ extension RecoveryManifest.Group {
         }
         sockets = (json["sockets"]?.arrayValue ?? []).compactMap(RecoveryManifest.Socket.init)
         imagesGroup = json["images_group"]?.integerValue.flatMap { UInt32(exactly: $0) }
+        needsOldMounts = json["old_mounts"]?.boolValue ?? false
         hasNetworkNamespace = json["network_namespace"]?.boolValue ?? false
-        networkSettings = (json["network_settings"]?.arrayValue ?? []).compactMap { setting in
-            guard let path = setting["path"]?.stringValue, path.hasPrefix("net/"), !path.utf8.contains(0),
-                path.split(separator: "/", omittingEmptySubsequences: false).allSatisfy({ !["", ".", ".."].contains($0) }),
-                let value = setting["value"]?.stringValue, !value.isEmpty,
-                value.utf8.allSatisfy({ byte in
-                    UInt8(ascii: "0")...UInt8(ascii: "9") ~= byte || UInt8(ascii: "a")...UInt8(ascii: "z") ~= byte
-                        || Array(" ,-_".utf8).contains(byte)
-                })
-            else { return nil }
-            return (path, value)
+        networkSettings = Self.settings(json["network_settings"])
+        innerNetworks = (json["inner_networks"]?.arrayValue ?? []).compactMap { network in
+            guard let pid = network["pid"]?.integerValue.flatMap({ Int32(exactly: $0) }), pid > 0 else { return nil }
+            return (pid, Self.settings(network["settings"]))
         }
         links = (json["links"]?.arrayValue ?? []).compactMap(RecoveryManifest.Link.init)
         connections = (json["connections"]?.arrayValue ?? []).compactMap { value in
@@ -306,6 +305,23 @@ extension RecoveryManifest.Group {
             return RecoveryManifest.Process(
                 pid: pid, command: value["command"]?.stringValue ?? "",
                 reasons: (value["reasons"]?.arrayValue ?? []).compactMap(\.stringValue), cgroup: cgroup ?? "", threads: threads)
+        }
+    }
+}
+
+extension RecoveryManifest.Group {
+    /// What may be written below /proc/sys/net.
+    fileprivate static func settings(_ json: JSONValue?) -> [(path: String, value: String)] {
+        (json?.arrayValue ?? []).compactMap { setting in
+            guard let path = setting["path"]?.stringValue, path.hasPrefix("net/"), !path.utf8.contains(0),
+                path.split(separator: "/", omittingEmptySubsequences: false).allSatisfy({ !["", ".", ".."].contains($0) }),
+                let value = setting["value"]?.stringValue, !value.isEmpty,
+                value.utf8.allSatisfy({ byte in
+                    UInt8(ascii: "0")...UInt8(ascii: "9") ~= byte || UInt8(ascii: "a")...UInt8(ascii: "z") ~= byte
+                        || Array(" ,-_".utf8).contains(byte)
+                })
+            else { return nil }
+            return (path, value)
         }
     }
 }

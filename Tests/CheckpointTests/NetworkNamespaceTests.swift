@@ -39,7 +39,8 @@ import Testing
         address.broadcast = [10, 0, 7, 255]
         address.flags = 0x80
         address.label = "eth0"
-        var ofLink = NetworkAddress(bytes: [0xfe, 0x80] + Array(repeating: 1, count: 14), prefixLength: 64)
+        var ofLink = NetworkAddress(
+            bytes: [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0xc8, 7, 2], prefixLength: 64)
         ofLink.flags = 0x80
         device.addresses = [address, ofLink]
         namespace.devices.append(device)
@@ -129,5 +130,103 @@ import Testing
                 global.flags = 0x80
                 namespace.devices[1].addresses.append(global)
             } == .degraded, "its routes of IPv6 are not read")
+    }
+
+    @Test func addressesOfALinkThatSomebodyHasSetComeBack() throws {
+        let scratch = ScratchDirectory()
+        var sample = group { namespace in
+            join(&namespace)
+            var address = NetworkAddress(bytes: [0xfe, 0x80] + Array(repeating: 0, count: 13) + [1], prefixLength: 64)
+            address.flags = 0x80
+            namespace.devices[1].addresses.append(address)
+        }
+        #expect(GroupCheckpoint.save(sample.group, pages: &sample.supply, toVolume: scratch.path).verdict == .full)
+        let addresses = try contents(of: "\(scratch.path)/groups/sample/images/ifaddr-12.img")
+        // IFA_ADDRESS and IFA_LOCAL.
+        #expect(addresses.ranges(of: [0xfe, 0x80, 0, 0]).count == 2)
+    }
+
+    /// A second namespace, in which the worker is.
+    private func addInner(to sample: inout SyntheticGroup, _ change: (inout NetworkNamespace) -> Void = { _ in }) {
+        var namespace = NetworkNamespace()
+        namespace.devices = [NetworkDevice(index: 1, name: "lo", mtu: 65536, flags: 8, isLoopback: true)]
+        namespace.settings = [NetworkSetting(path: "net/ipv4/ip_forward", value: "1")]
+        change(&namespace)
+        sample.group.networkNamespaces[Self.inner] = namespace
+        for index in sample.group.processes.indices where sample.group.processes[index].pid == SyntheticGroup.worker {
+            sample.group.processes[index].namespaces.network = Self.inner
+        }
+    }
+
+    private static let inner: UInt32 = 0xf000_0101
+
+    @Test func severalNamespacesOfAGroupComeBackWithThePairsBetweenThem() throws {
+        let scratch = ScratchDirectory()
+        var sample = group { namespace in
+            var bridge = NetworkDevice(index: 5, name: "br0", mtu: 1500, flags: 0x1003, isLoopback: false)
+            bridge.kind = "bridge"
+            var port = NetworkDevice(index: 2, name: "inner", mtu: 1500, flags: 0x1003, isLoopback: false)
+            port.kind = "veth"
+            port.master = 5
+            namespace.devices += [bridge, port]
+            let end = NetworkDevice(index: 7, name: "eth0", mtu: 1500, flags: 0x1003, isLoopback: false)
+            namespace.peers[2] = NetworkPeer(isInGuest: false, device: end)
+            namespace.peers[2]?.namespace = Self.inner
+        }
+        for index in sample.group.processes.indices where sample.group.processes[index].pid == SyntheticGroup.keeper {
+            sample.group.processes[index].command = "outer"
+            sample.group.processes[index].namespaces.network = Self.own
+        }
+        addInner(to: &sample) { namespace in
+            var device = NetworkDevice(index: 7, name: "eth0", mtu: 1500, flags: 0x1003, isLoopback: false)
+            device.kind = "veth"
+            namespace.devices.append(device)
+            let end = NetworkDevice(index: 2, name: "inner", mtu: 1500, flags: 0x1003, isLoopback: false)
+            namespace.peers[7] = NetworkPeer(isInGuest: false, device: end)
+            namespace.peers[7]?.namespace = Self.own
+        }
+        let plan = GroupPlan(sample.group)
+        #expect(
+            plan.verdict == .degraded,
+            "the bridge is a new one: \(plan.obstacles) \(plan.processes.flatMap(\.obstacles).map(\.reason))")
+        let networks = try #require(plan.namespaces.networks)
+        #expect(networks.members.map(\.number) == [Self.own, Self.inner])
+        #expect(Set(networks.members.map(\.id)).count == 2 && networks.root.id == 12)
+        let record = GroupCheckpoint.save(sample.group, pages: &sample.supply, toVolume: scratch.path)
+        #expect(record.links.isEmpty)
+        #expect(record.innerNetworks.map(\.pid) == [SyntheticGroup.worker] && record.innerNetworks[0].settings.count == 1)
+        let images = "\(scratch.path)/groups/sample/images"
+        func devices(_ id: UInt32) throws -> [ProtobufFields] {
+            try ImageContents(parsing: contents(of: "\(images)/netdev-\(id).img")).entries.map(\.message)
+        }
+        let outer = try devices(12)
+        #expect(outer.map { $0.number(1) } == [1, 6, 2], "LOOPBACK, BRIDGE, VETH")
+        #expect(outer[2].number(14) == 5 && outer[2].number(12) == 7 && outer[2].number(13) == UInt64(networks.members[1].id))
+        let inner = try devices(networks.members[1].id)
+        #expect(inner[1].number(12) == 2 && inner[1].number(13) == 12)
+    }
+
+    @Test func whatCRIUCannotTellApartIsRefused() {
+        var sample = group { join(&$0) }
+        #expect(GroupPlan(sample.group).verdict == .full)
+        // Some of its processes are in the guest's network.
+        for index in sample.group.processes.indices where sample.group.processes[index].pid == SyntheticGroup.keeper {
+            sample.group.processes[index].command = "other"
+        }
+        #expect(GroupPlan(sample.group).verdict == .refused)
+    }
+
+    @Test func socketsOfOtherNamespacesAreNotMovedIntoThis() {
+        var sample = group { _ in }
+        var socket = InetSocket(family: 2, type: 2, transport: 17, state: .closed, inode: 4711)
+        socket.sourceAddress = [0, 0, 0, 0]
+        socket.destinationAddress = [0, 0, 0, 0]
+        socket.options.networkNamespace = Self.own
+        let file = FileID(rawValue: 6)
+        sample.group.openFiles[file]?.kind = .inetSocket(socket)
+        #expect(GroupPlan(sample.group).verdict == .full)
+        socket.options.networkNamespace = Self.host
+        sample.group.openFiles[file]?.kind = .inetSocket(socket)
+        #expect(GroupPlan(sample.group).verdict == .refused)
     }
 }

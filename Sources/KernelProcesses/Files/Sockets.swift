@@ -52,6 +52,7 @@ extension FileReader {
     func options(of sock: VirtualAddress, socket: VirtualAddress) throws(MemoryFault) -> SocketOptions {
         let fields = layout.sockets.options
         var options = SocketOptions()
+        options.networkNamespace = try networkNamespace(ofSocket: sock)
         options.sendBuffer = try kernel.uint32(fields.sendBuffer, of: sock)
         options.receiveBuffer = try kernel.uint32(fields.receiveBuffer, of: sock)
         // SOCK_SNDBUF_LOCK and SOCK_RCVBUF_LOCK; the other bits say what was bound.

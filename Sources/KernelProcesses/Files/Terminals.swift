@@ -84,6 +84,7 @@ extension FileReader {
             terminal.node = TerminalNode(
                 uid: try kernel.uint32(layout.inode.uid, of: inode), gid: try kernel.uint32(layout.inode.gid, of: inode),
                 mode: try kernel.uint32(layout.inode.mode, of: inode))
+            terminal.filesystem = try filesystem(ofInode: inode).device
         }
         let master = try kernel.pointer(fields.link, of: slave)
         terminal.isMasterOpen = try kernel.value(fields.flags, of: slave) & fields.otherClosedBit == 0 && !master.isNull
@@ -174,7 +175,8 @@ extension FileReader {
             let start = try kernel.value(fields.bufferRead, of: buffer)
             let size = try kernel.value(fields.bufferSize, of: buffer)
             seen += 1
-            guard start <= end, end <= size, size <= UInt64(Self.bufferLimit), seen <= 4096 else {
+            // Without a flag for each byte (TTYB_NORMAL) the room for the flags holds bytes too (__tty_buffer_request_room).
+            guard start <= end, size <= UInt64(Self.bufferLimit), end <= 2 * size, seen <= 4096 else {
                 throw MemoryFault(.damaged("terminal buffer with bytes \(start) to \(end) of \(size)"), at: buffer)
             }
             bytes += try kernel.memory.bytes(at: buffer + fields.bufferData.offset + Int(start), count: Int(end - start))

@@ -82,6 +82,7 @@ extension FileReader {
         result.uid = node.uid
         result.gid = node.gid
         result.isDeleted = node.isDeleted
+        result.mountID = node.mountID
         (result.directory, result.renamedTo) = UnixSocket.Address.place(of: name, path: node.path.bytes)
         return result
     }

@@ -112,6 +112,11 @@ extension GroupBuilder {
             root: KernelString(bytes: try reader.pathInFilesystem(of: root, layout: fields.paths)),
             point: KernelString(bytes: point))
         result.isDeleted = try reader.isUnhashed(root, layout: fields.paths)
+        let inode = try reader.pointer(fields.paths.dentryInode, of: root)
+        // S_IFREG
+        if !inode.isNull, try reader.uint32(fields.inode.mode, of: inode) & 0o170000 == 0o100000 {
+            result.fileBytes = try reader.value(fields.inode.size, of: inode)
+        }
         result.isOnBlockDevice = filesystem.isOnBlockDevice
         let bits = try reader.value(layout.flags, of: mount)
         result.flags = MountFlags.forMount(bits)

@@ -5,7 +5,7 @@ import ProcessModel
 
 /// `struct net` (include/net/net_namespace.h) with its devices and what else somebody may have configured in it.
 struct NetworkNamespaceLayout: Sendable {
-    let devices, link, index, name, flags, mtu, hardwareType: Field
+    let devices, link, index, name, flags, ownFlags, mtu, hardwareType: Field
     let kind, hardwareAddress, hardwareAddressLength, namespace, upper: Field
     let linkOperations: Field
     /// `struct netdev_adjacent` (net/core/dev.c).
@@ -39,6 +39,7 @@ struct NetworkNamespaceLayout: Sendable {
             index = try device.field("ifindex")
             name = try device.field("name")
             flags = try device.field("flags")
+            ownFlags = try device.field("gflags")
             mtu = try device.field("mtu")
             hardwareType = try device.field("type")
             linkOperations = try device.field("rtnl_link_ops")
@@ -109,7 +110,8 @@ extension GroupBuilder {
             onList: namespace + layout.devices.offset, link: layout.link, limit: Self.deviceLimit, { addresses.append($0) })
         if let fault { throw fault }
         for address in addresses {
-            let device = try device(at: address, layout)
+            var device = try device(at: address, layout)
+            if let master = try master(of: address, layout) { device.master = try reader.uint32(layout.index, of: master) }
             if device.kind == "veth" { result.peers[device.index] = try peer(of: address, layout) }
             result.devices.append(device)
         }
@@ -160,17 +162,24 @@ extension GroupBuilder {
         guard try reader.memory.pointer(at: other + layout.privateData) == device else {
             throw MemoryFault(.damaged("veth whose other end does not lead back"), at: device)
         }
-        var result = NetworkPeer(
-            isInGuest: try reader.pointer(layout.namespace, of: other) == guestNetwork(),
-            device: try self.device(at: other, layout))
+        let namespace = try reader.pointer(layout.namespace, of: other)
+        var result = NetworkPeer(isInGuest: try namespace == guestNetwork(), device: try self.device(at: other, layout))
+        result.namespace = try reader.uint32(kernel.layout.namespaces.network.number, of: namespace)
+        if let master = try master(of: other, layout) { result.master = try self.device(at: master, layout) }
+        return result
+    }
+
+    /// What a device is a port of.
+    private func master(of device: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault) -> VirtualAddress? {
+        let reader = kernel.reader
         var upper: [VirtualAddress] = []
         let fault = reader.forEach(
-            onList: other + layout.upper.offset, link: layout.upperLink, limit: Self.deviceLimit, { upper.append($0) })
+            onList: device + layout.upper.offset, link: layout.upperLink, limit: Self.deviceLimit, { upper.append($0) })
         if let fault { throw fault }
         for adjacent in upper where try reader.value(layout.upperIsMaster, of: adjacent) & 1 == 1 {
-            result.master = try self.device(at: reader.pointer(layout.upperDevice, of: adjacent), layout)
+            return try reader.pointer(layout.upperDevice, of: adjacent)
         }
-        return result
+        return nil
     }
 
     private func guestNetwork() throws(MemoryFault) -> VirtualAddress? {
@@ -183,7 +192,7 @@ extension GroupBuilder {
         var result = NetworkDevice(
             index: try reader.uint32(layout.index, of: device),
             name: KernelString(bytes: try reader.text(layout.name, of: device)),
-            mtu: try reader.uint32(layout.mtu, of: device), flags: try reader.uint32(layout.flags, of: device),
+            mtu: try reader.uint32(layout.mtu, of: device), flags: try flags(of: device, layout),
             isLoopback: try reader.value(layout.hardwareType, of: device) == Self.loopbackType)
         let operations = try reader.pointer(layout.linkOperations, of: device)
         if !operations.isNull {
@@ -196,6 +205,14 @@ extension GroupBuilder {
             at: reader.pointer(layout.hardwareAddress, of: device), count: Int(length))
         result.addresses = try addresses(of: device, layout) + addresses6(of: device, layout)
         return result
+    }
+
+    /// As dev_get_flags of net/core/dev.c tells them: a bridge has its ports hear everything, which nobody has asked of these.
+    private func flags(of device: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault) -> UInt32 {
+        // IFF_PROMISC, IFF_ALLMULTI
+        let counted: UInt32 = 0x300
+        let own = UInt32(truncatingIfNeeded: try kernel.reader.value(layout.ownFlags, of: device))
+        return try kernel.reader.uint32(layout.flags, of: device) & ~counted | own & counted
     }
 
     private func addresses(of device: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault) -> [NetworkAddress]

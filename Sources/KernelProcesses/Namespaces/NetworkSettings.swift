@@ -53,8 +53,8 @@ private enum SettingFormat {
     case bitmap
     /// The name of what the setting leads to, a `struct tcp_congestion_ops`.
     case congestion
-    /// A number whose text depends on the unit of time, which is not made here.
-    case time
+    /// Numbers of ticks, told in seconds, in milliseconds, or in hundredths of a second (USER_HZ).
+    case seconds, milliseconds, hundredths
 
     /// By the function that reads and writes it, of the kernels 5.10 to 7.2.
     static let functions: [String: SettingFormat] = [
@@ -66,16 +66,27 @@ private enum SettingFormat {
         "addrconf_sysctl_mtu": .signed, "addrconf_sysctl_proxy_ndp": .signed, "addrconf_sysctl_disable": .signed,
         "addrconf_sysctl_addr_gen_mode": .signed, "addrconf_sysctl_ignore_routes_with_linkdown": .signed,
         "addrconf_sysctl_disable_policy": .signed, "proc_do_large_bitmap": .bitmap,
-        "proc_tcp_congestion_control": .congestion, "proc_dointvec_jiffies": .time, "proc_dointvec_ms_jiffies": .time,
-        "proc_dointvec_userhz_jiffies": .time, "neigh_proc_dointvec": .time, "neigh_proc_dointvec_jiffies": .time,
-        "neigh_proc_dointvec_ms_jiffies": .time, "neigh_proc_dointvec_userhz_jiffies": .time,
+        "proc_tcp_congestion_control": .congestion, "proc_dointvec_jiffies": .seconds,
+        "proc_dointvec_ms_jiffies": .milliseconds, "proc_dointvec_userhz_jiffies": .hundredths,
+        "neigh_proc_dointvec": .signed, "neigh_proc_dointvec_zero_intmax": .signed, "neigh_proc_dointvec_jiffies": .seconds,
+        "neigh_proc_dointvec_ms_jiffies": .milliseconds, "neigh_proc_dointvec_ms_jiffies_positive": .milliseconds,
+        "neigh_proc_dointvec_userhz_jiffies": .hundredths,
     ]
 
-    func text(_ bytes: [UInt8]) -> String? {
+    /// - Parameter ticks: in a second, HZ.
+    func text(_ bytes: [UInt8], ticks: UInt64) -> String? {
         func numbers(_ size: Int) -> [UInt64] {
             stride(from: 0, to: bytes.count - bytes.count % size, by: size).map { start in
                 bytes[start..<start + size].reversed().reduce(0) { $0 << 8 | UInt64($1) }
             }
+        }
+        /// nil for what is no whole number of the unit: it would be another one when it is written again.
+        func times(_ unit: Int64) -> String? {
+            let values = numbers(4).map { Int64(Int32(truncatingIfNeeded: $0)) * unit }
+            guard let hertz = Int64(exactly: ticks), hertz > 0, !values.isEmpty, values.allSatisfy({ $0 % hertz == 0 }) else {
+                return nil
+            }
+            return values.map { String($0 / hertz) }.joined(separator: " ")
         }
         let words: [String]
         switch self {
@@ -85,7 +96,9 @@ private enum SettingFormat {
         case .longs: words = numbers(8).map { String($0) }
         case .ports: words = numbers(bytes.count == 4 ? 2 : 4).map { String($0) }
         case .bitmap: return Self.ranges(bytes)
-        case .time: return nil
+        case .seconds: return times(1)
+        case .milliseconds: return times(1000)
+        case .hundredths: return times(100)
         case .congestion:
             let name = bytes.prefix { $0 != 0 }
             return name.isEmpty ? nil : String(decoding: name, as: UTF8.self)
@@ -95,6 +108,13 @@ private enum SettingFormat {
 }
 
 extension SettingFormat {
+    fileprivate var isTime: Bool {
+        switch self {
+        case .seconds, .milliseconds, .hundredths: true
+        default: false
+        }
+    }
+
     /// As proc_do_large_bitmap of kernel/sysctl.c writes them; nil for no bit at all, as it is where nobody has set one.
     private static func ranges(_ bytes: [UInt8]) -> String? {
         var ranges: [String] = []
@@ -126,6 +146,7 @@ extension GroupBuilder {
 
     /// A setting as it lies in memory.
     private struct RawSetting {
+        var place: VirtualAddress
         var format: SettingFormat?
         var bytes: [UInt8]
     }
@@ -137,10 +158,17 @@ extension GroupBuilder {
         into result: inout NetworkNamespace
     ) throws(MemoryFault) {
         let others = try settings(of: guest, layout)
-        for (path, setting) in try settings(of: namespace, layout).sorted(by: { $0.key < $1.key }) {
-            if let text = setting.format?.text(setting.bytes) {
-                result.settings.append(NetworkSetting(path: path, value: text))
-            } else if case .time = setting.format, let other = others[path], other.bytes != setting.bytes {
+        let ticks = files.ticksPerSecond
+        let own = try settings(of: namespace, layout).sorted { $0.key < $1.key }
+        // Some can be told in two units.
+        var told: Set<VirtualAddress> = []
+        for (path, setting) in own {
+            guard let text = setting.format?.text(setting.bytes, ticks: ticks) else { continue }
+            result.settings.append(NetworkSetting(path: path, value: text))
+            told.insert(setting.place)
+        }
+        for (path, setting) in own where !told.contains(setting.place) {
+            if setting.format?.isTime == true, let other = others[path], other.bytes != setting.bytes {
                 result.lostSettings.append(path)
             }
         }
@@ -190,7 +218,7 @@ extension GroupBuilder {
                     let length = try reader.value(layout.length, of: entry)
                     let format = formats[try reader.pointer(layout.handler, of: entry)]
                     if !value.isNull, let bytes = try bytes(at: value, length: length, format, layout) {
-                        result[place] = RawSetting(format: format, bytes: bytes)
+                        result[place] = RawSetting(place: value, format: format, bytes: bytes)
                     }
                 }
             }

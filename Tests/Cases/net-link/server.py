@@ -21,6 +21,11 @@ settings = {
     "core/somaxconn": "99",
     "ipv4/tcp_congestion_control": "reno",
     "unix/max_dgram_qlen": "77",
+    # Times in seconds, hundredths of one, and milliseconds.
+    "ipv4/tcp_keepalive_time": "77",
+    "ipv4/neigh/eth0/locktime": "52",
+    "ipv4/neigh/eth0/delay_first_probe_time": "9",
+    "ipv4/neigh/eth0/retrans_time_ms": "1204",
 }
 
 
@@ -39,7 +44,7 @@ def network():
         run("route", "show", "table", "7").splitlines(),
         {path: setting(path) for path in settings},
         # One that routers could have told is not there, and that of the link is made of the hardware's.
-        [line.split()[3] for line in run("-6", "-o", "address", "show", "dev", "eth0").splitlines()],
+        sorted(line.split()[3] for line in run("-6", "-o", "address", "show", "dev", "eth0").splitlines()),
     ]
 
 
@@ -52,6 +57,7 @@ for command in [
     "link set eth0 address 02:00:00:c8:07:02 mtu 1400 up",
     "address add 10.200.7.2/24 broadcast + dev eth0",
     "address add 10.200.8.2/30 dev eth0 label eth0:8",
+    "address add fe80::7/64 dev eth0 nodad",
     "route add default via 10.200.7.1",
     "route add 192.0.2.0/24 via 10.200.7.1 metric 50 src 10.200.8.2",
     "route add 198.51.100.0/24 dev eth0 scope link",
