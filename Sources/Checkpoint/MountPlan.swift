@@ -25,7 +25,7 @@ struct MountPlan: Sendable {
     ]
     /// Filesystems that CRIU mounts anew.
     private static let remade: [String: UInt32] = [
-        "proc": 1, "sysfs": 2, "tmpfs": 5, "devpts": 6, "mqueue": 14, "cgroup2": 23,
+        "proc": 1, "sysfs": 2, "binfmt_misc": 4, "tmpfs": 5, "devpts": 6, "mqueue": 14, "cgroup2": 23,
     ]
     /// The most contents of tmpfs's that are saved.
     private static let memoryLimit: UInt64 = 1 << 30
@@ -74,8 +74,12 @@ struct MountPlan: Sendable {
         return .root
     }
 
-    /// The root of a namespace that was made within the group: a place that the root's namespace shows too, from which CRIU binds it.
+    /// The root of a namespace that was made within the group: a filesystem of its own, as a sandbox pivots into a tmpfs, or a place that the root's namespace shows too, from which CRIU binds it.
     private mutating func innerRoot(_ mount: Mount, in outer: MountNamespace?) -> Treatment {
+        if mount.guestPath == nil, !mount.isDeleted, mount.root.bytes == [UInt8(ascii: "/")], Self.remade[mount.typeName] != nil
+        {
+            return .new
+        }
         let isKnown = (outer?.mounts ?? []).contains { known in
             known.device == mount.device
                 && (known.root == mount.root || known.root.bytes == [UInt8(ascii: "/")]
@@ -114,6 +118,7 @@ struct MountPlan: Sendable {
             refuse("\(words) is \(Self.words(mount.typeName)) that cannot be mounted again")
             return .new
         }
+        if mount.formats > 0 { degrade("\(mount.formats) formats are no longer registered at \(words) (binfmt_misc)") }
         if mount.root.bytes == [UInt8(ascii: "/")] { return .new }
         if !all.contains(where: { $0.device == mount.device && $0.root.bytes == [UInt8(ascii: "/")] }) {
             refuse("\(words) shows a part of \(Self.words(mount.typeName)) that is mounted nowhere")

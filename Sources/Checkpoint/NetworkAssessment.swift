@@ -55,6 +55,11 @@ enum NetworkAssessment {
         return isOfLink(address) && address.bytes == ofLink(device.hardwareAddress)
     }
 
+    /// Whether it is in the images. `ip` passes over those that the kernel has found for itself by then (restore_handler of ip/ipaddress.c), as it does not on a bridge without ports.
+    static func isSaved(_ address: NetworkAddress) -> Bool {
+        address.bytes.count == 4 || address.flags & isPermanent != 0 && !loopback.contains(address.bytes)
+    }
+
     /// fe80::/10.
     private static func isOfLink(_ address: NetworkAddress) -> Bool {
         address.bytes.count == 16 && address.bytes[0] == 0xfe && address.bytes[1] & 0xc0 == 0x80

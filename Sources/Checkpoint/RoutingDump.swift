@@ -9,7 +9,7 @@ struct RoutingDump {
     static func addresses(of devices: [NetworkDevice]) -> RoutingDump {
         var dump = RoutingDump(magic: 0x4736_1222)
         for device in devices {
-            for address in device.addresses where !NetworkAssessment.isMadeByKernel(address, of: device) {
+            for address in device.addresses where NetworkAssessment.isSaved(address) {
                 dump.append(address, of: device)
             }
         }
@@ -39,6 +39,8 @@ struct RoutingDump {
         if !address.label.isEmpty { attributes.append((3, address.label.bytes + [0])) }
         if address.broadcast.contains(where: { $0 != 0 }) { attributes.append((4, address.broadcast)) }
         attributes.append((8, address.flags.littleEndianBytes))
+        // IFA_PROTO
+        if address.origin != 0 { attributes.append((11, [address.origin])) }
         append(type: 20, header, attributes)
     }
 

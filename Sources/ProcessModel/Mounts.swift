@@ -31,6 +31,8 @@ public struct Mount: Sendable, Hashable {
     public var isDeleted = false
     /// Size of the file that it shows; nil: a directory.
     public var fileBytes: UInt64?
+    /// Of a binfmt_misc: how many formats are registered.
+    public var formats = 0
     /// Where it is mounted, seen from the root of the namespace.
     public var point: KernelString
     /// MS_* of mount(2), without those of propagation.

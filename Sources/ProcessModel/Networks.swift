@@ -86,6 +86,8 @@ public struct NetworkAddress: Sendable, Hashable {
     public var scope: UInt8 = 0
     /// IFA_F_*.
     public var flags: UInt32 = 0
+    /// IFAPROT_*, who has set it; 0 in a kernel that does not keep it (before 5.18, commit 47f0bd503210).
+    public var origin: UInt8 = 0
     /// `ifa_label`, of IPv4.
     public var label: KernelString = ""
 

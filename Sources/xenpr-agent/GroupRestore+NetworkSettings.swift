@@ -17,10 +17,12 @@ extension GroupRestore {
         let ordered = Self.common.flatMap { part in settings.filter { $0.path.contains(part) } } + settings
         return inNetworkNamespace(of: pid) {
             var failure: Int32 = 0
-            for setting in ordered {
+            // A second time, for some change others: a secret for addresses the way in which they are made.
+            for setting in ordered + ordered {
                 let file = "/proc/sys/" + setting.path
-                // One that this kernel has not, or that nobody may see, was judged by the old one's value.
-                guard let now = readText(file), Self.words(now) != Self.words(setting.value) else { continue }
+                // One that this kernel has not was judged by the old one's value; one that nobody has set yet cannot be read.
+                if let now = readText(file), Self.words(now) == Self.words(setting.value) { continue }
+                guard System.exists(file) else { continue }
                 do throws(AgentError) { try writeControlFile(file, setting.value) } catch { failure = errno }
             }
             return failure

@@ -318,7 +318,7 @@ extension RecoveryManifest.Group {
                 let value = setting["value"]?.stringValue, !value.isEmpty,
                 value.utf8.allSatisfy({ byte in
                     UInt8(ascii: "0")...UInt8(ascii: "9") ~= byte || UInt8(ascii: "a")...UInt8(ascii: "z") ~= byte
-                        || Array(" ,-_".utf8).contains(byte)
+                        || Array(" ,-_:".utf8).contains(byte)
                 })
             else { return nil }
             return (path, value)

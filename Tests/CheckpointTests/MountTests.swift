@@ -249,6 +249,10 @@ import Testing
         #expect(verdict(nil) == .refused)
         #expect(verdict(with(Self.mount(30, below: 20, "fuse", "/f", device: 9))) == .refused)
         #expect(verdict(with(Self.mount(30, below: 20, "sysfs", "/sys", device: 9))) == .full)
+        var formats = Self.mount(30, below: 20, "binfmt_misc", "/formats", device: 9)
+        #expect(verdict(with(formats)) == .full)
+        formats.formats = 1
+        #expect(verdict(with(formats)) == .degraded)
         let part = Self.mount(30, below: 20, "proc", "/proc/sys", root: "/sys", device: 0x2b)
         #expect(verdict(with(part)) == .full)
         var alone = part

@@ -118,6 +118,7 @@ extension GroupBuilder {
             result.fileBytes = try reader.value(fields.inode.size, of: inode)
         }
         result.isOnBlockDevice = filesystem.isOnBlockDevice
+        if filesystem.typeName == "binfmt_misc" { result.formats = try formats(below: root) }
         let bits = try reader.value(layout.flags, of: mount)
         result.flags = MountFlags.forMount(bits)
         result.filesystemFlags = MountFlags.forFilesystem(try reader.value(fields.superblock.flags, of: superblock))
@@ -136,6 +137,21 @@ extension GroupBuilder {
             result.guestGroup = try self.propagation(of: place.mount, layout).group
         }
         return result
+    }
+
+    /// The names in a binfmt_misc but for `register` and `status`.
+    private func formats(below root: VirtualAddress) throws(MemoryFault) -> Int {
+        let paths = kernel.layout.files.paths
+        let walk = FilesystemWalk(kernel: kernel.reader, layout: kernel.layout.files)
+        var names = 0
+        for child in try walk.children(of: root) {
+            guard try !kernel.reader.pointer(paths.dentryInode, of: child).isNull,
+                try !kernel.reader.isUnhashed(child, layout: paths)
+            else { continue }
+            let name = try kernel.reader.name(of: child, layout: paths)
+            if name != Array("register".utf8), name != Array("status".utf8) { names += 1 }
+        }
+        return names
     }
 
     /// The group of a shared mount, 0 for others.

@@ -14,11 +14,12 @@ struct NetworkNamespaceLayout: Sendable {
     let privateData: Int
     let internetDevice, firstAddress, nextAddress, address, prefixLength: Field
     let remote, broadcast, scope, addressFlags, label: Field
+    let origin: Field?
     /// nil in a kernel without IPv6.
     let internet6:
         (
             device: Field, addresses: Field, link: Field, address: Field, prefixLength: Field, scope: Field, flags: Field,
-            remote: Field
+            remote: Field, origin: Field?
         )?
     /// nil: other routes than those that are known here.
     let routes: NetworkRouteLayout?
@@ -65,13 +66,14 @@ struct NetworkNamespaceLayout: Sendable {
             scope = try address.field("ifa_scope")
             addressFlags = try address.field("ifa_flags")
             label = try address.field("ifa_label")
+            origin = address.optional("ifa_proto")
             routes = NetworkRouteLayout(types)
             if let pointer = device.optional("ip6_ptr"), types.has("inet6_dev"), types.has("inet6_ifaddr") {
                 let address = try types.structure("inet6_ifaddr")
                 internet6 = (
                     pointer, try types.structure("inet6_dev").field("addr_list"), try address.field("if_list"),
                     try address.field("addr"), try address.field("prefix_len"), try address.field("scope"),
-                    try address.field("flags"), try address.field("peer_addr")
+                    try address.field("flags"), try address.field("peer_addr"), address.optional("ifa_proto")
                 )
             } else {
                 internet6 = nil
@@ -234,6 +236,7 @@ extension GroupBuilder {
             address.scope = UInt8(truncatingIfNeeded: try reader.value(layout.scope, of: next))
             address.flags = try reader.uint32(layout.addressFlags, of: next)
             address.label = KernelString(bytes: try reader.text(layout.label, of: next))
+            if let origin = layout.origin { address.origin = UInt8(truncatingIfNeeded: try reader.value(origin, of: next)) }
             result.append(address)
             next = try reader.pointer(layout.nextAddress, of: next)
         }
@@ -259,6 +262,7 @@ extension GroupBuilder {
             if remote.contains(where: { $0 != 0 }) { address.remote = remote }
             address.scope = try scope6(reader.value(fields.scope, of: next))
             address.flags = try reader.uint32(fields.flags, of: next)
+            if let origin = fields.origin { address.origin = UInt8(truncatingIfNeeded: try reader.value(origin, of: next)) }
             result.append(address)
         }
         return result

@@ -16,6 +16,8 @@ struct NetworkSettingsLayout: Sendable {
     let tree: RedBlackTreeLayout
     /// `tcp_congestion_ops.name`; nil in a kernel without TCP.
     let congestionName: Field?
+    /// In `struct ipv6_stable_secret`.
+    let secretIsSet, secret: Int?
 
     /// nil for a kernel without sysctls, or with other structures.
     init?(_ types: TypeTable) {
@@ -37,6 +39,14 @@ struct NetworkSettingsLayout: Sendable {
             handler = try entry.field("proc_handler")
             entrySize = entry.size
             tree = try RedBlackTreeLayout(types)
+            let device = try? types.structure("ipv6_devconf")
+            let start = device?.optional("stable_secret")?.offset
+            func place(_ member: String) -> Int? {
+                guard let start, let field = device?.optional("stable_secret.\(member)") else { return nil }
+                return field.offset - start
+            }
+            secretIsSet = place("initialized")
+            secret = place("secret")
             congestionName = (try? types.structure("tcp_congestion_ops"))?.optional("name")
         } catch {
             return nil
@@ -53,6 +63,8 @@ private enum SettingFormat {
     case bitmap
     /// The name of what the setting leads to, a `struct tcp_congestion_ops`.
     case congestion
+    /// `struct ipv6_stable_secret`: an address of IPv6, once somebody has set it.
+    case secret
     /// Numbers of ticks, told in seconds, in milliseconds, or in hundredths of a second (USER_HZ).
     case seconds, milliseconds, hundredths
 
@@ -66,7 +78,7 @@ private enum SettingFormat {
         "addrconf_sysctl_mtu": .signed, "addrconf_sysctl_proxy_ndp": .signed, "addrconf_sysctl_disable": .signed,
         "addrconf_sysctl_addr_gen_mode": .signed, "addrconf_sysctl_ignore_routes_with_linkdown": .signed,
         "addrconf_sysctl_disable_policy": .signed, "proc_do_large_bitmap": .bitmap,
-        "proc_tcp_congestion_control": .congestion, "proc_dointvec_jiffies": .seconds,
+        "proc_tcp_congestion_control": .congestion, "addrconf_sysctl_stable_secret": .secret, "proc_dointvec_jiffies": .seconds,
         "proc_dointvec_ms_jiffies": .milliseconds, "proc_dointvec_userhz_jiffies": .hundredths,
         "neigh_proc_dointvec": .signed, "neigh_proc_dointvec_zero_intmax": .signed, "neigh_proc_dointvec_jiffies": .seconds,
         "neigh_proc_dointvec_ms_jiffies": .milliseconds, "neigh_proc_dointvec_ms_jiffies_positive": .milliseconds,
@@ -99,6 +111,13 @@ private enum SettingFormat {
         case .seconds: return times(1)
         case .milliseconds: return times(1000)
         case .hundredths: return times(100)
+        case .secret:
+            // `initialized` comes before the address.
+            guard bytes.count == 17, bytes[0] != 0 else { return nil }
+            return stride(from: 1, to: 17, by: 2).map { index in
+                let word = String(UInt16(bytes[index]) << 8 | UInt16(bytes[index + 1]), radix: 16)
+                return String(repeating: "0", count: 4 - word.utf8.count) + word
+            }.joined(separator: ":")
         case .congestion:
             let name = bytes.prefix { $0 != 0 }
             return name.isEmpty ? nil : String(decoding: name, as: UTF8.self)
@@ -245,6 +264,11 @@ extension GroupBuilder {
             let operations = try reader.memory.pointer(at: value)
             guard !operations.isNull, let name = layout.congestionName else { return nil }
             return try reader.bytes(name, of: operations)
+        case .secret:
+            guard let secret = layout.secret, let isSet = layout.secretIsSet else { return nil }
+            // The setting leads to the structure, its length is that of the text.
+            let flag = try reader.memory.bytes(at: value + isSet, count: 1)
+            return try flag + reader.memory.bytes(at: value + secret, count: 16)
         default: return length == 0 || length > Self.valueLimit ? nil : try reader.memory.bytes(at: value, count: Int(length))
         }
     }
