@@ -34,6 +34,8 @@ struct FileAssessor: Sendable {
     private var senders: [UInt64: Set<KernelString?>] = [:]
     private let sharedMemory: [SharedMemoryID: SharedMemory]
     let terminals: TerminalAssessor
+    /// Files without a name that travel in the checkpoint, by device and inode.
+    private var ghosts: Set<[UInt64]> = []
     private let fanotify: FanotifyAssessor
     private let connections: TCPAssessor
 
@@ -53,6 +55,7 @@ struct FileAssessor: Sendable {
             case .pipe(let pipe), .fifo(_, let pipe):
                 if file.flags & 3 != 1 { readers[pipe, default: 0] += 1 }
                 if file.flags & 3 != 0 { writers[pipe, default: 0] += 1 }
+            case .path(let node) where node.isDeleted: ghosts.insert([node.device, node.inode])
             case .unixSocket(let socket):
                 unixSockets[socket.inode] = socket
                 if case .inode(let peer) = socket.peer { senders[peer, default: []].insert(socket.address?.name) }
@@ -140,8 +143,11 @@ struct FileAssessor: Sendable {
         return .full
     }
 
+    /// Whether CRIU finds what is watched: by its name, or as a file without one that it makes again (inotify_resolve_remap of criu/fsnotify.c).
+    func finds(_ watch: Inotify.Watch) -> Bool { watch.path != nil || ghosts.contains([watch.device, watch.inode]) }
+
     private func assess(_ instance: Inotify) -> FileAssessment {
-        let nameless = instance.watches.filter { $0.path == nil }.count
+        let nameless = instance.watches.filter { !finds($0) }.count
         if nameless > 0 { return .degraded("\(nameless) inotify watches of removed files are lost") }
         if instance.unreadEvents > 0 {
             return .degraded("\(instance.unreadEvents) inotify events that were not read yet are lost")

@@ -134,15 +134,14 @@ enum FileImage {
     }
 
     /// `inotify_file_entry` of images/fsnotify.proto.
-    static func inotify(id: UInt32, instance: Inotify, file: OpenFile) -> ProtobufMessage {
+    static func inotify(id: UInt32, instance: Inotify, file: OpenFile, finds: (Inotify.Watch) -> Bool) -> ProtobufMessage {
         entry(
             .inotify, id: id, field: 13,
             ProtobufMessage { entry in
                 entry.unsigned(1, id)
                 entry.unsigned(2, reopenFlags(file.flags))
                 entry.message(4, fileOwner(file.owner))
-                for watch in instance.watches {
-                    guard let path = watch.path else { continue }
+                for watch in instance.watches where finds(watch) {
                     entry.message(5) { image in
                         image.unsigned(1, id)
                         image.unsigned(2, watch.inode)
@@ -150,7 +149,7 @@ enum FileImage {
                         image.unsigned(4, UInt32(0))
                         image.unsigned(5, UInt32(truncatingIfNeeded: watch.device))
                         image.unsigned(6, UInt32(bitPattern: watch.descriptor))
-                        image.message(7, handle(path))
+                        image.message(7, handle(watch.path))
                     }
                 }
             })

@@ -156,7 +156,8 @@ struct FileTable: Sendable {
         case .timerfd(let timer): append(id, .timerfd, FileImage.timerfd(id: raw, timer: timer, file: file))
         case .signalfd(let mask): append(id, .signalfd, FileImage.signalfd(id: raw, mask: mask, file: file))
         case .memfd(let memory): append(id, .memfd, FileImage.memfd(id: raw, memory: memory, file: file))
-        case .inotify(let instance): append(id, .inotify, FileImage.inotify(id: raw, instance: instance, file: file))
+        case .inotify(let instance):
+            append(id, .inotify, FileImage.inotify(id: raw, instance: instance, file: file) { assessor.finds($0) })
         case .fanotify(let group): append(id, .fanotify, FileImage.fanotify(id: raw, group: group, file: file))
         case .unixSocket(let socket):
             append(

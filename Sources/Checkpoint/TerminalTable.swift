@@ -98,7 +98,12 @@ struct TerminalTable: Sendable {
         }
         numbers[key] = number
         // A slave that was hung up gets a master for a moment.
-        if form == .master || form == .hungUpSlave, case .pseudo = terminal.device { made.append(terminal) }
+        if form == .master || form == .hungUpSlave, case .pseudo = terminal.device {
+            var one = terminal
+            // Without a master the terminal no longer tells.
+            if one.filesystem == 0 { one.filesystem = file.node.device }
+            made.append(one)
+        }
         information.append(
             TerminalImage.information(
                 id: number, form: form, terminal: terminal, session: assessor.session(of: file.terminal),

@@ -118,7 +118,7 @@ extension GroupBuilder {
             result.fileBytes = try reader.value(fields.inode.size, of: inode)
         }
         result.isOnBlockDevice = filesystem.isOnBlockDevice
-        if filesystem.typeName == "binfmt_misc" { result.formats = try formats(below: root) }
+        if filesystem.typeName == "binfmt_misc" { result.formats = try formats(below: root, &guest) }
         let bits = try reader.value(layout.flags, of: mount)
         result.flags = MountFlags.forMount(bits)
         result.filesystemFlags = MountFlags.forFilesystem(try reader.value(fields.superblock.flags, of: superblock))
@@ -140,11 +140,14 @@ extension GroupBuilder {
     }
 
     /// The names in a binfmt_misc but for `register` and `status`.
-    private func formats(below root: VirtualAddress) throws(MemoryFault) -> Int {
+    private func formats(below root: VirtualAddress, _ guest: inout GuestMounts) throws(MemoryFault) -> Int {
         let paths = kernel.layout.files.paths
         let walk = FilesystemWalk(kernel: kernel.reader, layout: kernel.layout.files)
         var names = 0
-        for child in try walk.children(of: root) {
+        let children = try walk.children(of: root)
+        guest.steps += children.count
+        guard guest.steps <= Self.placeLimit else { throw MemoryFault(.damaged("too many mounts"), at: root) }
+        for child in children {
             guard try !kernel.reader.pointer(paths.dentryInode, of: child).isNull,
                 try !kernel.reader.isUnhashed(child, layout: paths)
             else { continue }

@@ -95,7 +95,8 @@ struct NetworkNamespaceLayout: Sendable {
 }
 
 extension GroupBuilder {
-    private static let deviceLimit = 1 << 16
+    /// Of a namespace, and above one of them, which bounds both together.
+    private static let deviceLimit = 1 << 12
     private static let addressLimit = 1 << 16
     /// Names of link types are words like "ipvlan".
     private static let kindLimit = 64
