@@ -117,6 +117,8 @@ struct FileAssessor: Sendable {
 
     private func assess(_ node: FileNode) -> FileAssessment {
         switch node.type {
+        case .regular where node.isDeleted && node.hasHiddenName:
+            .degraded("\(node.path) was removed and has another name that is not seen there; it is a file of its own now")
         case .regular, .directory: .full
         case .symbolicLink: node.isDeleted ? .refused("symbolic link \(node.path), which was removed") : .full
         case .characterDevice(1, let minor) where [3, 5, 7, 8, 9].contains(minor): .full
@@ -148,7 +150,9 @@ struct FileAssessor: Sendable {
 
     private func assess(_ instance: Inotify) -> FileAssessment {
         let nameless = instance.watches.filter { !finds($0) }.count
-        if nameless > 0 { return .degraded("\(nameless) inotify watches of removed files are lost") }
+        if nameless > 0 {
+            return .degraded("\(nameless) inotify watches of removed files, or of what only its mount namespace has, are lost")
+        }
         if instance.unreadEvents > 0 {
             return .degraded("\(instance.unreadEvents) inotify events that were not read yet are lost")
         }

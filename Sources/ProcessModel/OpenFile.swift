@@ -53,6 +53,8 @@ public struct FileNode: Sendable, Hashable {
     public var path: KernelString
     /// `mnt_id` of the mount that it was reached through, if that is not in the guest's own mount namespace.
     public var mountID: Int32?
+    /// Of a removed name: there is another one that is not known, or that no mount shows to whoever has it open.
+    public var hasHiddenName = false
     public var type: FileType
     /// Its name was removed; the contents live on in the inode.
     public var isDeleted: Bool

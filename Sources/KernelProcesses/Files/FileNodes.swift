@@ -72,10 +72,14 @@ extension FileReader {
                 seconds: try kernel.signed(fields.accessedSeconds, of: inode),
                 nanoseconds: try kernel.value(fields.accessedNanoseconds, of: inode))
         }
-        if path.isDeleted, try kernel.uint32(fields.links, of: inode) > 0, let name = try remainingName(of: inode, mount: mount)
-        {
-            node.path = KernelString(bytes: name)
-            node.isDeleted = false
+        if path.isDeleted, try kernel.uint32(fields.links, of: inode) > 0 {
+            if let (name, place) = try remainingName(of: inode, mount: mount) {
+                node.path = KernelString(bytes: name)
+                node.isDeleted = false
+                node.mountID = try foreignMount(place)
+            } else {
+                node.hasHiddenName = true
+            }
         }
         if node.isDeleted, type == .regular { try noteDeleted(node, inode: inode, filesystem: filesystem) }
         return node
@@ -89,16 +93,49 @@ extension FileReader {
         return try kernel.int32(fields.mountID, of: mount)
     }
 
-    /// Another name of an inode of which one name was removed.
-    private func remainingName(of inode: VirtualAddress, mount: VirtualAddress) throws(MemoryFault) -> [UInt8]? {
-        var found: VirtualAddress?
+    /// The most names of an inode, and mounts of its filesystem, in which another name is looked for.
+    private static let nameLimit = 64
+    private static let mountLimit = 1024
+
+    /// Another name of an inode of which one name was removed, and the mount that shows it: the one that it was opened through, or another of the same namespace.
+    private func remainingName(of inode: VirtualAddress, mount: VirtualAddress) throws(MemoryFault)
+        -> (name: [UInt8], mount: VirtualAddress)?
+    {
+        let fields = layout.catchUp
+        var names: [VirtualAddress] = []
         _ = kernel.forEach(onHashList: inode + layout.inode.aliases.offset, link: layout.inode.aliasLink, limit: 4096) {
             dentry in
-            if found == nil, (try? kernel.isUnhashed(dentry, layout: layout.paths)) == false { found = dentry }
+            if names.count < Self.nameLimit, (try? kernel.isUnhashed(dentry, layout: layout.paths)) == false {
+                names.append(dentry)
+            }
         }
-        guard let found else { return nil }
-        let path = try kernel.path(mount: mount, dentry: found, layout: layout.paths)
-        return path.isDeleted ? nil : path.bytes
+        if names.isEmpty { return nil }
+        let namespace = try kernel.pointer(fields.mountNamespace, of: mount - fields.mountEmbedded.offset)
+        let walk = FilesystemWalk(kernel: kernel, layout: layout)
+        let others =
+            namespace.isNull ? [] : try walk.mounts(of: kernel.pointer(layout.inode.superblock, of: inode), in: namespace)
+        let visible = [mount] + others.prefix(Self.mountLimit).map { $0 + fields.mountEmbedded.offset }
+        for dentry in names {
+            let above = try directories(above: dentry)
+            for candidate in visible {
+                let root = try kernel.pointer(fields.mountRoot, of: candidate - fields.mountEmbedded.offset)
+                guard above.contains(root) else { continue }
+                let path = try kernel.path(mount: candidate, dentry: dentry, layout: layout.paths)
+                if !path.isDeleted { return (path.bytes, candidate) }
+            }
+        }
+        return nil
+    }
+
+    /// A dentry and all that it lies in.
+    private func directories(above dentry: VirtualAddress) throws(MemoryFault) -> Set<VirtualAddress> {
+        var above: Set<VirtualAddress> = []
+        var current = dentry
+        // PATH_MAX
+        while above.count < 4096, above.insert(current).inserted {
+            current = try kernel.pointer(layout.paths.dentryParent, of: current)
+        }
+        return above
     }
 
     /// A file of an overlay has its contents in the layer that is written to, or still in one below.

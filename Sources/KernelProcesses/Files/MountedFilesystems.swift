@@ -70,9 +70,13 @@ struct FilesystemWalk {
 
     /// The mounts (`struct mount *`) of a filesystem in the namespace of init.
     func guestMounts(of superblock: VirtualAddress) throws(MemoryFault) -> [VirtualAddress] {
-        let fields = layout.catchUp
         guard let proxy = kernel.symbols.addresses["init_nsproxy"] else { return [] }
-        let namespace = try kernel.pointer(fields.initialMountNamespace, of: proxy)
+        return try mounts(of: superblock, in: kernel.pointer(layout.catchUp.initialMountNamespace, of: proxy))
+    }
+
+    /// The mounts of a filesystem in a namespace (`struct mnt_namespace *`).
+    func mounts(of superblock: VirtualAddress, in namespace: VirtualAddress) throws(MemoryFault) -> [VirtualAddress] {
+        let fields = layout.catchUp
         var mounts: [VirtualAddress] = []
         if fields.mountsAreChain {
             var mount = try kernel.pointer(layout.superblock.mounts, of: superblock)

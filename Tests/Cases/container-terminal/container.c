@@ -42,12 +42,6 @@ static void work(int master) {
     int fd = open(name, O_RDWR);
     need(fd >= 0, name);
     need(ioctl(fd, TIOCSCTTY, 0) == 0, "TIOCSCTTY");
-    struct termios settings;
-    tcgetattr(fd, &settings);
-    settings.c_lflag &= ~ECHO;
-    settings.c_cc[VEOF] = 7;
-    tcsetattr(fd, TCSANOW, &settings);
-    ioctl(fd, TIOCSWINSZ, &(struct winsize){.ws_row = 43, .ws_col = 132});
     close(master);
     for (int to = 0; to < 3; to++) dup2(fd, to);
     if (fd > 2) close(fd);
@@ -66,6 +60,13 @@ int main(void) {
     int master = posix_openpt(O_RDWR | O_NOCTTY);
     need(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0, "/dev/ptmx");
     need(ptsname_r(master, name, sizeof name) == 0, "ptsname");
+    // Before there is anything to echo.
+    struct termios settings;
+    need(tcgetattr(master, &settings) == 0, "settings");
+    settings.c_lflag &= ~ECHO;
+    settings.c_cc[VEOF] = 7;
+    need(tcsetattr(master, TCSANOW, &settings) == 0, "settings");
+    need(ioctl(master, TIOCSWINSZ, &(struct winsize){.ws_row = 43, .ws_col = 132}) == 0, "window");
     pid_t child = fork();
     if (child == 0) work(master);
     need(child > 0, "fork");
@@ -74,11 +75,12 @@ int main(void) {
     for (;;) {
         int asks = !verified && access("/data/go", F_OK) == 0;
         const char *question = asks ? "verify\n" : "go on\n";
-        const char *problem = "";
-        if (write(master, question, strlen(question)) < 0) problem = "the master cannot be written to";
+        char problem[64] = "";
+        if (write(master, question, strlen(question)) < 0) snprintf(problem, sizeof problem, "write: %s", strerror(errno));
         size_t length = 0;
         while (length < sizeof answer - 1) {
             ssize_t more = read(master, answer + length, sizeof answer - 1 - length);
+            if (more <= 0) snprintf(problem, sizeof problem, "read %zd after %zu: %s", more, length, strerror(errno));
             if (more <= 0) break;
             length += more;
             if (answer[length - 1] == '\n') break;
@@ -86,14 +88,18 @@ int main(void) {
         answer[length] = 0;
         unsigned long count = 0;
         int pid = 0;
-        if (sscanf(answer, "%lu %d %63[^\r\n]", &count, &pid, seen) != 3) problem = "no answer";
-        if (pid != child) problem = "another child answers";
+        if (sscanf(answer, "%lu %d %63[^\r\n]", &count, &pid, seen) != 3 && !problem[0])
+            snprintf(problem, sizeof problem, "no answer: %.40s", answer);
+        else if (pid != child && !problem[0])
+            snprintf(problem, sizeof problem, "another child answers: %d", pid);
         if (asks) {
             verified = 1;
             struct stat status;
-            if (strcmp(seen, "nothing") != 0) problem = seen;
-            if (ptsname_r(master, again, sizeof again) != 0 || strcmp(again, name) != 0) problem = "the master's number";
-            if (stat("/dev/console", &status) != 0 || !S_ISCHR(status.st_mode)) problem = "/dev/console";
+            if (strcmp(seen, "nothing") != 0) snprintf(problem, sizeof problem, "%s", seen);
+            if (ptsname_r(master, again, sizeof again) != 0 || strcmp(again, name) != 0)
+                snprintf(problem, sizeof problem, "the master's number");
+            if (stat("/dev/console", &status) != 0 || !S_ISCHR(status.st_mode))
+                snprintf(problem, sizeof problem, "/dev/console");
         }
         static char first[64];
         if (problem[0] && !first[0]) snprintf(first, sizeof first, "%s", problem);
