@@ -50,8 +50,9 @@ def answer(ready):
     while True:
         question, peer = udp.recvfrom(100)
         count += 1
-        now = network(own) if question == b"verify" else before
-        udp.sendto(f"{count} {int(now == before)} {os.getpid()}".encode(), peer)
+        number, kind = question.split()
+        now = network(own) if kind == b"verify" else before
+        udp.sendto(f"{number.decode()} {count} {int(now == before)} {os.getpid()}".encode(), peer)
 
 
 name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -82,18 +83,35 @@ before = network(own)
 client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 client.bind(("10.9.0.1", 5353))
 client.settimeout(5)
+number = 0
+
+
+def ask(kind):
+    """A datagram may be lost, as those in flight are in a crash; then it is asked anew, and what is answered to an earlier question is not heard."""
+    global number
+    for attempt in range(10):
+        number += 1
+        client.sendto(b"%d %s" % (number, kind), ("10.9.0.2", 53))
+        try:
+            while True:
+                answered, *answer = map(int, client.recv(100).split())
+                if answered == number:
+                    return answer
+        except TimeoutError:
+            pass
+    return None
+
+
 state = os.open("state", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
 verified, problem, last = 0, "", 0
 while True:
     question = b"ask"
     if not verified and os.path.exists("go"):
         question = b"verify"
-    client.sendto(question, ("10.9.0.2", 53))
-    try:
-        count, same, pid = map(int, client.recv(100).split())
-    except TimeoutError:
+    answer = ask(question)
+    if answer is None:
         problem = problem or "the other namespace does not answer"
-        count, same, pid = last, 1, child
+    count, same, pid = answer or (last, 1, child)
     if count < last or pid != child:
         problem = problem or f"another child answers: {pid}, {count} after {last}"
     last = count
