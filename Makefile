@@ -22,7 +22,7 @@ MUTATIONS ?= 100000
 INPUTS ?= 1000000
 SEED ?= 1
 
-.PHONY: demo test truth diff-table fuzz cases programs faults core zdtm bench table matrix build packages lint unit install install-agent clean
+.PHONY: demo test truth diff-table fuzz cases programs faults core pv zdtm bench table matrix build packages lint unit install install-agent clean
 
 demo: build
 	$(LAB) run --on xen Tests/Cases
@@ -46,6 +46,10 @@ faults: build
 # A core of xl dump-core out of a crash on a real Xen, which takes longer than make test has time for.
 core: build
 	$(LAB) faults dumped-core
+
+# The cases in a PV guest, which the control domain salvages.
+pv: build
+	$(LAB) run --on xen --type pv --salvage control $(if $(REPORT),--report $(REPORT)) $(CASES)
 
 # CRIU's own test programs through crashes, and docs/zdtm.md from what came of them; ZDTM is a directory of them, already built. Some are expected to fail.
 zdtm: build

@@ -30,11 +30,10 @@ extension GuestRegistry {
                 "\(guest) runs with on_crash = \(live), although its configuration says preserve",
                 nextStep: "start \(guest) anew, so that the configuration takes effect")
         }
-        if (configuration.type ?? "pv") == "pv" {
+        if configuration.isPV, settings.salvage == .minor {
             throw Refusal(
-                422, "pv_guest",
-                "\(guest) is a PV guest, whose page tables hold machine addresses: only PVH and HVM guests are understood",
-                nextStep: "make it type = \"pvh\"")
+                422, "pv_guest", "\(guest) is a PV guest: Xen lets no minor read its memory",
+                nextStep: "let the control domain read it: xenpr protect \(guest) --salvage control; or make it type = \"pvh\"")
         }
     }
 

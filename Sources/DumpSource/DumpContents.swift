@@ -6,6 +6,7 @@ struct DumpContents {
     var vmCoreInfo: [UInt8]?
     var cpus: [VCPUContext]
     var omittedPages: OmittedPages
+    var machineFrames: MachineFrames?
 
     static func of(_ file: DumpBytes) throws(DumpError) -> DumpContents {
         if let core = try ELFCore(file) { return try of(core, in: file) }
@@ -24,7 +25,8 @@ struct DumpContents {
     private static func of(_ core: ELFCore, in file: DumpBytes) throws(DumpError) -> DumpContents {
         if let xen = try XenCore(core, in: file) {
             return DumpContents(
-                frames: FlatFile(layout: xen.layout, bytes: file), vmCoreInfo: nil, cpus: xen.cpus, omittedPages: .none)
+                frames: FlatFile(layout: xen.layout, bytes: file), vmCoreInfo: nil, cpus: xen.cpus, omittedPages: .none,
+                machineFrames: xen.machineFrames)
         }
         guard let layout = FlatLayout(core, in: file) else {
             throw DumpError(description: "it is an ELF core without memory")

@@ -2,7 +2,7 @@ import Glibc
 import GuestMemory
 
 /// The memory of a guest in a dump file: ELF (QEMU's `dump-guest-memory`, /proc/vmcore, `makedumpfile -E`), kdump (makedumpfile; QEMU with a compression), each also
-/// flattened, and what `xl dump-core` writes of a PVH or HVM domain.
+/// flattened, and what `xl dump-core` writes of a domain.
 ///
 /// Safe although it owns raw memory: that is allocated in `init`, freed in `deinit`, and what it lends is valid as long as the call.
 @safe public final class DumpFile: FrameSource {
@@ -10,6 +10,7 @@ import GuestMemory
     public let frameLimit: FrameNumber
     public let vmCoreInfoNote: [UInt8]?
     public let omittedPages: OmittedPages
+    public let machineFrames: MachineFrames?
     /// The registers of the CPUs as far as the dump has them: never their floating point state.
     public let cpus: [VCPUContext]
     private let descriptor: Int32
@@ -38,6 +39,7 @@ import GuestMemory
         frameLimit = contents.frames.frameLimit
         vmCoreInfoNote = contents.vmCoreInfo
         omittedPages = contents.omittedPages
+        machineFrames = contents.machineFrames
         cpus = contents.cpus
         unsafe batch = .allocate(byteCount: FrameBatch.limit * FrameNumber.size, alignment: FrameNumber.size)
     }

@@ -11,6 +11,9 @@ public protocol FrameSource: AnyObject {
     /// It is a hint that saves a search: what it says is checked like everything else.
     var vmCoreInfoNote: [UInt8]? { get }
 
+    /// What the page tables of a PV guest mean by a frame; nil for PVH and HVM guests, whose page tables have the numbers that all the rest has.
+    var machineFrames: MachineFrames? { get }
+
     /// What was left out on purpose, where the source tells.
     var omittedPages: OmittedPages { get }
 
@@ -33,6 +36,11 @@ public protocol FrameSource: AnyObject {
 
 extension FrameSource {
     public var vmCoreInfoNote: [UInt8]? { nil }
+
+    public var machineFrames: MachineFrames? { nil }
+
+    /// An entry of a page table as it is in this source, with the frame's number as `read` and `withFrames` take it.
+    public func ownEntry(_ entry: UInt64) -> UInt64 { machineFrames?.pseudophysical(entry: entry) ?? entry }
 
     public var omittedPages: OmittedPages { .none }
 

@@ -80,7 +80,7 @@ extension PageTables {
             let index = (address.rawValue >> shift) & 0x1ff
             var raw: UInt64 = 0
             try readEntry(PhysicalAddress(table.rawValue &+ index &* 8), into: &raw, from: source)
-            let entry = PageTableEntry(rawValue: raw & ~encryptionMask, size: 1 << shift)
+            let entry = PageTableEntry(rawValue: source.ownEntry(raw & ~encryptionMask), size: 1 << shift)
             if shift == 12 || !entry.isPresent || (raw & Self.largePage != 0 && shift <= 30) { return entry }
             table = PhysicalAddress(entry.rawValue & PageTableEntry.addressMask)
             shift -= 9
@@ -133,7 +133,8 @@ extension PageTables {
         for index in first..<512 {
             let address = base &+ UInt64(index) &* size
             if address >= range.upperBound.rawValue { break }
-            let raw = entries[index] & ~encryptionMask
+            if entries[index] == 0 { continue }
+            let raw = source.ownEntry(entries[index] & ~encryptionMask)
             if raw == 0 { continue }
             let entry = PageTableEntry(rawValue: raw, size: size)
             let isLeaf = level == 1 || !entry.isPresent || (raw & Self.largePage != 0 && level <= 3)

@@ -35,6 +35,8 @@ import GuestMemory
 
     public var frameLimit: FrameNumber { base.frameLimit }
 
+    public var machineFrames: MachineFrames? { base.machineFrames }
+
     public var omittedPages: OmittedPages { base.omittedPages }
 
     /// Bytes that are kept of the base: no part of what a walk needs.

@@ -65,6 +65,7 @@ extension PageTables {
                 var raw: UInt64 = 0
                 // The buffer is the 8 bytes of `raw`, and an aligned entry never crosses a frame.
                 let isThere = unsafe withUnsafeMutableBytes(of: &raw) { unsafe (try? source.read(address, into: $0)) != nil }
+                raw = source.ownEntry(raw)
                 guard isThere, raw != 0 else { continue }
                 guard found.count < limit else { return found }
                 found.append(address)

@@ -122,4 +122,6 @@ public struct MainConfiguration: Sendable, Equatable {
         self.onCrash = onCrash
         self.liveOnCrash = liveOnCrash
     }
+
+    public var isPV: Bool { type ?? "pv" == "pv" }
 }

@@ -52,10 +52,11 @@ import Glibc
         }
     }
 
-    /// The vCPU contexts of a PVH or HVM domain as Xen's save records, those of halted vCPUs among them; `HVMContext` of
-    /// GuestMemory reads them.
-    public func hvmContext(of id: DomainID) throws(XenError) -> [UInt8] {
-        HaltedVCPUs.add(to: try savedContext(of: id), of: id, with: self)
+    /// The vCPU contexts of a domain as Xen's save records, those of halted vCPUs among them; `HVMContext` of GuestMemory reads
+    /// them. A PV domain's look the same, but for their page tables, which are machine frames.
+    public func vcpuContexts(of id: DomainID) throws(XenError) -> [UInt8] {
+        guard let info = try domain(id) else { throw XenError("read the vCPU contexts of domain \(id)", errno: ESRCH) }
+        return HaltedVCPUs.add(to: info.isHVM ? try savedContext(of: id) : HaltedVCPUs.noRecords, of: info, with: self)
     }
 
     private func savedContext(of id: DomainID) throws(XenError) -> [UInt8] {

@@ -2,7 +2,7 @@ import CXen
 import Glibc
 import GuestMemory
 
-/// The memory of a PVH or HVM domain, mapped frame by frame through Xen (libxenforeignmemory).
+/// The memory of a domain, mapped frame by frame through Xen (libxenforeignmemory).
 ///
 /// Works in the control domain for every domain, and in a minor for its target. Object reads go through windows of 512
 /// frames that stay mapped, so that a walk costs one hypercall for every 2 MiB it touches; page contents are lent from a
@@ -24,6 +24,7 @@ import GuestMemory
 
     public let domain: UInt32
     public let frameLimit: FrameNumber
+    public let machineFrames: MachineFrames?
 
     // Opened by `init`, closed by `deinit` after the last window is gone.
     private let handle: OpaquePointer
@@ -35,13 +36,15 @@ import GuestMemory
     /// - Parameters:
     ///   - domain: the domain's number.
     ///   - frameLimit: one past the highest GFN (the domain's memory map ends there); nil asks Xen.
-    public init(domain: UInt32, frameLimit: FrameNumber? = nil) throws(DomainMemoryError) {
+    ///   - machineFrames: where Xen has put the frames of a PV domain; without it they are known by the numbers that they have in the machine.
+    public init(domain: UInt32, frameLimit: FrameNumber? = nil, machineFrames: MachineFrames? = nil) throws(DomainMemoryError) {
         guard let handle = unsafe xenforeignmemory_open(xpr_silent_logger(), 0) else {
             throw DomainMemoryError(domain: domain, errno: errno)
         }
         unsafe self.handle = handle
         self.domain = domain
-        self.frameLimit = frameLimit ?? Self.frameLimit(of: domain)
+        self.machineFrames = machineFrames
+        self.frameLimit = frameLimit ?? machineFrames?.frameLimit ?? Self.frameLimit(of: domain)
     }
 
     deinit {
@@ -87,7 +90,7 @@ import GuestMemory
             throw MemoryFault(.damaged("\(frames.count) frames asked for at once"), at: frames[frames.startIndex].address)
         }
         let (base, errors) = unsafe try map(
-            frames.map { xen_pfn_t($0.rawValue) }, for: frames[frames.startIndex].address)
+            Array(frames), for: frames[frames.startIndex].address)
         // Mapped above with this many frames; nothing outlives `body`.
         defer { _ = unsafe xenforeignmemory_unmap(handle, base, frames.count) }
         for (frame, error) in zip(frames, errors) where error != 0 {
@@ -108,7 +111,7 @@ import GuestMemory
             mapped.append(index)
         }
         let first = index * UInt64(Self.windowFrames)
-        let (base, errors) = unsafe try map((0..<UInt64(Self.windowFrames)).map { xen_pfn_t(first + $0) }, for: address)
+        let (base, errors) = unsafe try map((0..<UInt64(Self.windowFrames)).map { FrameNumber(first + $0) }, for: address)
         let window = unsafe Window(base: base, errors: errors)
         windows[index] = window
         return window
@@ -128,12 +131,17 @@ import GuestMemory
     }
 
     /// Maps frames one behind the other; a frame that cannot be mapped has its errno, and must not be touched.
-    private func map(_ frames: [xen_pfn_t], for address: PhysicalAddress) throws(MemoryFault) -> (
+    private func map(_ frames: [FrameNumber], for address: PhysicalAddress) throws(MemoryFault) -> (
         UnsafeMutableRawPointer, [Int32]
     ) {
         var errors = [Int32](repeating: 0, count: frames.count)
+        // A PV domain's frames go by the machine's numbers. Xen refuses the highest number, like those of a hole in another domain's memory.
+        let numbers = frames.map { frame in
+            guard let machineFrames else { return xen_pfn_t(frame.rawValue) }
+            return machineFrames.machineFrame(of: frame).map { xen_pfn_t($0.rawValue) } ?? .max
+        }
         // Both arrays are as long as the call is told.
-        guard let base = unsafe xenforeignmemory_map(handle, domain, PROT_READ, frames.count, frames, &errors) else {
+        guard let base = unsafe xenforeignmemory_map(handle, domain, PROT_READ, numbers.count, numbers, &errors) else {
             throw MemoryFault(.refused(errno: errno), at: address)
         }
         return unsafe (base, errors)

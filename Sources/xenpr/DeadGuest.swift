@@ -60,8 +60,8 @@ struct SourceArguments: ParsableArguments {
         do {
             if isDomain {
                 let domain = try Self.domain(String(source.dropFirst(4)))
-                frames = try DomainMemory(domain: domain.rawValue)
-                cpus = try HVMContext.parse(contextBytes() ?? Hypervisor().hvmContext(of: domain))
+                frames = try DomainMemory.open(domain.rawValue)
+                cpus = try HVMContext.parse(contextBytes() ?? Hypervisor().vcpuContexts(of: domain))
             } else {
                 let dump = try DumpFile(path: source)
                 frames = dump

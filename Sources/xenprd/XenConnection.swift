@@ -97,7 +97,7 @@ actor XenConnection {
         try hypervisor.unpause(minor)
     }
 
-    func context(of main: DomainID) throws(XenError) -> [UInt8] { try hypervisor.hvmContext(of: main) }
+    func context(of main: DomainID) throws(XenError) -> [UInt8] { try hypervisor.vcpuContexts(of: main) }
 
     func disks(of domain: DomainID) throws(XenError) -> [DomainDisk] { try store.disks(of: domain) }
 

@@ -85,11 +85,13 @@ extension XenHost {
         if let live = configuration.liveOnCrash, live != "preserve" {
             checks.append(Check("\(guest): on_crash now", .failed, live, fix: "start the guest anew"))
         }
-        let type = configuration.type ?? "pv"
-        if type == "pv" {
-            checks.append(Check("\(guest): type", .failed, "pv, which is not understood", fix: "make it type = \"pvh\""))
+        if configuration.isPV, settings.salvage == .minor {
+            checks.append(
+                Check(
+                    "\(guest): type", .failed, "pv, which no minor can read",
+                    fix: "xenpr protect \(guest) --salvage control, or make it type = \"pvh\""))
         } else {
-            checks.append(Check("\(guest): type", .ok, type))
+            checks.append(Check("\(guest): type", .ok, configuration.type ?? "pv"))
         }
         // The clocks of recovered processes go on whatever the TSC does; what emulating it costs is the guest's own affair.
         let tsc = configuration.tscMode ?? "default"

@@ -6,7 +6,7 @@ import Testing
 @Suite struct XenCoreTests {
     /// - Parameters:
     ///   - numbers: of the pages, in the order that they have in the file.
-    ///   - table: what is said of them; the numbers when nil.
+    ///   - table: what is said of them; the numbers when nil. Two words for each page when `tableName` is `.xen_p2m`.
     static func core(
         _ numbers: [UInt64], table: [UInt64]? = nil, contexts: [UInt8] = [], tableName: String = ".xen_pfn",
         pageBytes: Int? = nil
@@ -76,13 +76,32 @@ import Testing
         }
     }
 
+    @Test func takesTheMachineFramesOfAPVDomain() throws {
+        let inKernel = [UInt8]().padded(to: 5168).with(UInt64(4), at: 512).with(UInt16(0xe033), at: 656)
+            .with(UInt64(7), at: 5152)
+        let pages: [UInt64] = [3, 1, 2]
+        try withDump(
+            Self.core(pages, table: [3, 0x900, 1, 0x700, 2, .max], contexts: inKernel, tableName: ".xen_p2m")
+        ) { dump throws in
+            #expect(try dump.copy(pages) == pages.flatMap(page))
+            let machine = try #require(dump.machineFrames)
+            #expect((0..<5).map { machine.machineFrame(of: FrameNumber($0))?.rawValue } == [nil, 0x700, nil, 0x900, nil])
+            // Ring 3, and yet the kernel.
+            #expect(dump.cpus.map(\.gsBase) == [7])
+        }
+        try withDump(Self.core(pages)) { dump throws in #expect(dump.machineFrames == nil) }
+    }
+
     private static let refused: [NoDump] = [
         NoDump(core([1, 2, 1]), "page 1 twice"), NoDump(core([1, 2], table: [1, 2, 3]), "3 numbers of pages"),
         NoDump(core([1, 2], table: [1]), "1 numbers of pages"), NoDump(core([1], pageBytes: 4000), "4000 bytes of pages"),
         NoDump(core([1], table: [1 << 40]), "page of the number 1099511627776"),
         NoDump(core([1], table: [.max - 1]), "page of the number"),
         NoDump(core([], table: []), "without memory"), NoDump(core([.max]), "without memory"),
-        NoDump(core([1, 2], tableName: ".xen_p2m"), "PV domain"), NoDump(core([1], tableName: ".other"), "no section .xen_pfn"),
+        NoDump(core([1, 2], tableName: ".xen_p2m"), "1 numbers of pages"),
+        NoDump(
+            core([1], table: [1 << 30, 5], tableName: ".xen_p2m"), "PV domain of 1 pages with one of the number 1073741824"),
+        NoDump(core([1], tableName: ".other"), "neither a section .xen_pfn nor .xen_p2m"),
         NoDump(Array(core([1, 2]).dropLast(1)), "cut short"), NoDump(Array(core([1]).prefix(500)), "cut short"),
     ]
 

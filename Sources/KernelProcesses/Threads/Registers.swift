@@ -74,8 +74,22 @@ extension DeadKernel {
         } else {
             try readStack(of: task, into: &result)
         }
+        result.cs = Self.selector(result.cs)
+        result.ss = Self.selector(result.ss)
         check(result, of: task)
         return result
+    }
+
+    /// A program of a PV guest that was interrupted shows Xen's flat segments (FLAT_RING3_CS64, FLAT_RING3_SS64 and FLAT_RING3_CS32 of
+    /// xen/include/public/arch-x86/xen-x86_64.h), one in a system call Linux's own (`xen_entry_SYSCALL_64`, arch/x86/xen/xen-asm.S). They are the same to the program, and
+    /// the latter are there in every kernel.
+    private static func selector(_ value: UInt64) -> UInt64 {
+        switch value {
+        case 0xe033: 0x33
+        case 0xe02b: 0x2b
+        case 0xe023: 0x23
+        default: value
+        }
     }
 
     private func take(_ cpu: VCPUContext, into result: inout GeneralRegisters) {

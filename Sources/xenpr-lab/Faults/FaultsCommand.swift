@@ -10,6 +10,8 @@ struct Faults: AsyncParsableCommand {
     /// xl dump-core asks an emulated Xen for each page up to 4 GiB, five minutes long.
     private static let usual = Fault.allCases.filter { $0 != .dumpedCore }
 
+    @Option(help: "How Xen runs main; of a PV guest only dumped-core is tried.")
+    var type = GuestType.pvh
     @Option(help: "A file that gets the results as JSON.")
     var report: String?
     @Flag(help: "Keep the disks of the run, beside the logs that are always kept.")
@@ -17,8 +19,13 @@ struct Faults: AsyncParsableCommand {
     @Argument(help: "Only these faults; all but dumped-core when none is named.")
     var only: [Fault] = []
 
+    func validate() throws {
+        if type == .pv, only != [.dumpedCore] { throw ValidationError("--type pv needs dumped-core") }
+    }
+
     func run() async throws {
-        let setting = try await LabSetting.enter(on: .xen, packages: [], salvager: .minor)
+        let setting = try await LabSetting.enter(
+            on: .xen, packages: [], salvager: type == .pv ? .control : .minor, type: type)
         defer { setting.leave(keep: keep) }
         let session = FaultSession(try setting.xenMachine(in: setting.directory), progress: setting.progress)
         let results = await session.run(only.isEmpty ? Self.usual : only)

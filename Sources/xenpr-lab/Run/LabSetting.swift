@@ -8,6 +8,7 @@ struct LabSetting: Sendable {
     /// What a real Xen boots from; nil in QEMU mode.
     let xen: XenImages?
     let salvager: Salvager
+    let type: GuestType
     /// Where the logs, disks and dumps of this run are.
     let directory: String
     /// A short path, because the sockets of ssh are in it.
@@ -16,7 +17,8 @@ struct LabSetting: Sendable {
 
     /// Makes the images, then enters the namespaces of the run, in which the program starts again from its beginning.
     static func enter(
-        on kind: MachineKind, guest: GuestSystem = .bookworm, packages: Set<String>, salvager: Salvager
+        on kind: MachineKind, guest: GuestSystem = .bookworm, packages: Set<String>, salvager: Salvager,
+        type: GuestType = .pvh
     ) async throws -> LabSetting {
         let cache = try Cache()
         let progress = Progress()
@@ -34,7 +36,7 @@ struct LabSetting: Sendable {
             atPath: sockets, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         progress("logs of this run: \(directory)")
         return LabSetting(
-            cache: cache, programs: programs, image: image, xen: xen, salvager: salvager, directory: directory,
+            cache: cache, programs: programs, image: image, xen: xen, salvager: salvager, type: type, directory: directory,
             sockets: sockets, progress: progress)
     }
 
@@ -46,7 +48,7 @@ struct LabSetting: Sendable {
     func xenMachine(in directory: String) throws -> XenMachine {
         guard let xen else { throw LabFailure("no Xen was made ready for this run") }
         return XenMachine(
-            image: image, xen: xen, programs: programs, salvager: salvager,
+            image: image, xen: xen, programs: programs, salvager: salvager, type: type,
             cache: cache, directory: directory, sockets: sockets, progress: progress)
     }
 

@@ -3,6 +3,7 @@ import Foundation
 
 extension Trigger: ExpressibleByArgument {}
 extension Salvager: ExpressibleByArgument {}
+extension GuestType: ExpressibleByArgument {}
 
 /// Where main runs.
 enum MachineKind: String, CaseIterable, ExpressibleByArgument {
@@ -19,6 +20,8 @@ struct Run: AsyncParsableCommand {
     var guest = GuestSystem.bookworm
     @Option(help: "Who reads the dead kernel's memory; in QEMU it is always the host.")
     var salvage = Salvager.minor
+    @Option(help: "How Xen runs main; a PV guest only the control domain can salvage.")
+    var type = GuestType.pvh
     @Option(help: "What ends main's kernel.")
     var trigger = Trigger.sysrq
     @Option(help: "A file that gets the report as JSON.")
@@ -38,13 +41,16 @@ struct Run: AsyncParsableCommand {
 
     func validate() throws {
         if dump != nil, on != .qemu { throw ValidationError("--dump needs --on qemu") }
+        if type == .pv, on != .xen || salvage != .control {
+            throw ValidationError("--type pv needs --on xen and --salvage control")
+        }
         if truth, dump == nil { throw ValidationError("--truth needs --dump: the record is put beside the dump") }
     }
 
     func run() async throws {
         let definitions = try CaseDefinition.load(cases)
         let packages = definitions.reduce(into: Set()) { $0.formUnion($1.packages) }
-        let setting = try await LabSetting.enter(on: on, guest: guest, packages: packages, salvager: salvage)
+        let setting = try await LabSetting.enter(on: on, guest: guest, packages: packages, salvager: salvage, type: type)
         defer { setting.leave(keep: keep) }
         let run = LabRun(
             machine: try setting.machine(), runners: definitions.map { CaseRunner($0, directory: setting.directory) },

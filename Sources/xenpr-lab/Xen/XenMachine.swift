@@ -1,6 +1,11 @@
 import Foundation
 
-/// Main as a PVH domain of a real Xen, which runs with its control domain in QEMU: xenprd and a minor recover it.
+/// How Xen runs main.
+enum GuestType: String, CaseIterable {
+    case pvh, pv
+}
+
+/// Main as a domain of a real Xen, which runs with its control domain in QEMU: xenprd and a minor recover it; when it is a PV domain, xenprd alone.
 actor XenMachine: LabMachine {
     nonisolated let main: SSHShell
     nonisolated let control: any Shell
@@ -10,6 +15,7 @@ actor XenMachine: LabMachine {
     private let image: MainImage
     private let programs: Programs
     private let salvager: Salvager
+    private let type: GuestType
     private let cache: Cache
     private let xen: XenImages
     private let directory: String
@@ -18,13 +24,14 @@ actor XenMachine: LabMachine {
     private var crash: XenRecoveries.Recovery?
 
     init(
-        image: MainImage, xen: XenImages, programs: Programs, salvager: Salvager,
+        image: MainImage, xen: XenImages, programs: Programs, salvager: Salvager, type: GuestType,
         cache: Cache, directory: String, sockets: String, progress: Progress
     ) {
         self.image = image
         self.xen = xen
         self.programs = programs
         self.salvager = salvager
+        self.type = type
         self.cache = cache
         self.directory = directory
         self.progress = progress
@@ -225,7 +232,8 @@ actor XenMachine: LabMachine {
         try FileManager.default.createDirectory(atPath: empty, withIntermediateDirectories: true)
         try await DiskImage.makeExt4(at: "\(directory)/recovery.ext4", from: empty, label: "xenpr-recovery", megabytes: 2048)
         try await XenPayload.make(
-            image: image, hostKernel: xen.kernel, programs: programs, cache: cache, at: "\(directory)/payload.ext4")
+            image: image, hostKernel: xen.kernel, programs: programs, type: type, cache: cache,
+            at: "\(directory)/payload.ext4")
     }
 
     private func arguments() async -> [String] {

@@ -3,8 +3,9 @@ import Foundation
 /// The disk with what this build and this run bring to the control domain: our programs, the kernels and initramfs of main and
 /// the minor, main's configuration. It is mounted there at /usr/lib/xenpr.
 enum XenPayload {
-    static func make(image: MainImage, hostKernel: GuestKernel, programs: Programs, cache: Cache, at path: String) async throws
-    {
+    static func make(
+        image: MainImage, hostKernel: GuestKernel, programs: Programs, type: GuestType, cache: Cache, at path: String
+    ) async throws {
         let tree = path + ".tree"
         let manager = FileManager.default
         try manager.createDirectory(atPath: tree, withIntermediateDirectories: true)
@@ -21,7 +22,7 @@ enum XenPayload {
             try manager.copyItem(atPath: mainKernel, toPath: "\(tree)/main-vmlinux")
         }
         try manager.copyItem(atPath: image.initramfs, toPath: "\(tree)/main-initrd")
-        try configuration.write(toFile: "\(tree)/main.cfg", atomically: false, encoding: .utf8)
+        try configuration(type).write(toFile: "\(tree)/main.cfg", atomically: false, encoding: .utf8)
         let minor = "\(path).minor"
         defer { try? manager.removeItem(atPath: minor) }
         try await Tool.require("strip", ["-o", minor, programs.minor])
@@ -34,9 +35,10 @@ enum XenPayload {
 
     /// xl.cfg(5) of main. A guest whose TSC is emulated fails in QEMU ("Insn len emulation failed"), hence tsc_mode; one that moves
     /// between CPUs may be lost by it, hence cpus (see XenMachine).
-    private static let configuration = """
+    private static func configuration(_ type: GuestType) -> String {
+        """
         name = "main"
-        type = "pvh"
+        type = "\(type.rawValue)"
         kernel = "/usr/lib/xenpr/main-vmlinux"
         ramdisk = "/usr/lib/xenpr/main-initrd"
         cmdline = "\(MainImage.commandLine(console: "hvc0", root: "/dev/xvda", address: LabNetwork.main))"
@@ -50,4 +52,5 @@ enum XenPayload {
         on_watchdog = "preserve"
 
         """
+    }
 }
