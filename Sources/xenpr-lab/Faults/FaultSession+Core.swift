@@ -60,7 +60,7 @@ extension FaultSession {
             """, timeout: .seconds(1500)
         ).split(whereSeparator: \.isNewline).suffix(3).compactMap { Int($0) }
         try expect(facts.count == 3 && facts[2] > 32 << 20, "the checkpoint out of the core has \(facts) bytes of pages")
-        try await machine.startDaemon(configuration: "[limits]\n\(FaultSession.quickly)\n")
+        try await machine.startDaemon(limits: FaultSession.quickly)
         try await machine.seeCrash(by: "sysrq, while nobody watched", after: known)
         _ = try await machine.recover(by: .minor)
         try await main.require(

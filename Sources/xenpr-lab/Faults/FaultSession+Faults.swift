@@ -45,7 +45,7 @@ extension FaultSession {
         let before = try await work.word()
         _ = try await crashAndRecover()
         try await work.goesOn(from: before)
-        try await restartDaemon(limits: XenMachine.limits + "\ncrash_loop_s = 86400")
+        try await restartDaemon(limits: ["crash_loop_s": 86400])
         let record = try await crashAndRecover()
         let reason = try reason("nothing is restored", of: record)
         let isBack = try await work.runs(before)
@@ -58,7 +58,7 @@ extension FaultSession {
     func silentMinor() async throws -> String {
         let work = try await FaultWork.start("watched", in: main)
         let before = try await work.word()
-        try await restartDaemon()
+        try await restartDaemon(limits: Self.impatiently)
         try await control.require("xl pause \(try await minor())")
         try await machine.crash(.sysrq)
         async let killed = killDaemonInEachState()
@@ -71,6 +71,9 @@ extension FaultSession {
         return "\(reason); xenprd was killed while armed, \(states.joined(separator: ", ")) and took up its work each time"
     }
 
+    /// There is no answer to wait for.
+    private static let impatiently = ["answer_s": 10]
+
     /// Kills xenprd as soon as it is seen in a state, and starts it again.
     private func killDaemonInEachState() async throws -> [String] {
         let states = ["salvaging", "rebooting", "restoring"]
@@ -80,7 +83,7 @@ extension FaultSession {
                 try await XenRecoveries.state(in: control)?.hasPrefix(state) == true ? true : nil
             }
             try await machine.killDaemon()
-            try await machine.startDaemon(configuration: "[limits]\n\(FaultSession.quickly)\n")
+            try await machine.startDaemon(limits: Self.quickly.merging(Self.impatiently) { $1 })
         }
         return states
     }
@@ -89,7 +92,7 @@ extension FaultSession {
     func timeLimit() async throws -> String {
         let work = try await FaultWork.start("large", in: main, megabytes: 96)
         let before = try await work.word()
-        try await restartDaemon(limits: "\(FaultSession.quickly)\nsalvage_s = 1")
+        try await restartDaemon(limits: ["salvage_s": 1])
         let record = try await crashAndRecover()
         let reason = try reason("longer than", of: record)
         let isBack = try await work.runs(before)
@@ -136,7 +139,7 @@ extension FaultSession {
 
     /// A kernel without BTF is refused when protection is asked for.
     func noTypes() async throws -> String {
-        try await control.require("xenpr unprotect main; xl destroy main", timeout: .seconds(120))
+        try await destroyMain()
         let kernel = "/var/tmp/no-types-vmlinux"
         let config = "/var/tmp/no-types.cfg"
         // The header of vmlinux's BTF (include/uapi/linux/btf.h: magic, version 1, no flags, 24 bytes) loses its magic.
@@ -151,16 +154,34 @@ extension FaultSession {
             open("\(kernel)", "wb").write(data)
             END
             sed 's#^kernel.*#kernel = "\(kernel)"#' /etc/xen/main.cfg > \(config)
-            xl create \(config)
             """, timeout: .seconds(120))
-        await main.disconnect()
-        try await main.connect(within: .seconds(300))
+        try await createMain(config)
         let message = try await refusal(config: config)
         try expect(message.contains("kernel not supported"), "the refusal does not name the kernel: \(message)")
-        await main.disconnect()
-        try await control.require("xl destroy main; xl create /etc/xen/main.cfg; rm \(kernel)", timeout: .seconds(240))
-        try await main.connect(within: .seconds(300))
+        try await destroyMain()
+        try await control.require("rm \(kernel)")
         return message
+    }
+
+    /// A PV guest is refused to a minor, for which Xen would not map its memory; the control domain plans and salvages it.
+    func pvGuest() async throws -> String {
+        try await destroyMain()
+        let config = "/var/tmp/pv.cfg"
+        try await control.require("sed 's/^type.*/type = \"pv\"/' /etc/xen/main.cfg > \(config)")
+        try await createMain(config)
+        let message = try await refusal(config: config)
+        try expect(message.contains("--salvage control"), "the refusal does not name the way out: \(message)")
+        try await control.require(
+            "xenpr protect main --config \(config) --volume \(XenMachine.volume) --salvage control", timeout: .seconds(240))
+        let work = try await FaultWork.start("paravirtual", in: main, megabytes: 32)
+        let before = try await work.word()
+        try await control.require("xenpr plan xen:main | grep -q '^paravirtual .* full '", timeout: .seconds(120))
+        try await machine.crash(.sysrq)
+        let record = try await machine.recover(by: .control)
+        try expect(record.salvagedBy == "control", "salvaged by \(record.salvagedBy)")
+        try await work.goesOn(from: before)
+        try await destroyMain()
+        return "\(message); with it paravirtual goes on"
     }
 
     /// Asks for a protection that must be refused, and looks that it has changed nothing.

@@ -36,7 +36,7 @@ actor FaultSession {
                 results.append(FaultResult(fault: fault, passed: false, message: "\(error)"))
             }
             progress(results.last?.message ?? "")
-            guard index < faults.count - 1 else { break }
+            guard index < faults.count - 1, faults[index + 1].needsMain else { continue }
             do { try await setRight() } catch { broken = "after \(fault.rawValue): \(error)" }
         }
         await machine.shutdown()
@@ -53,27 +53,30 @@ actor FaultSession {
         case .wrongSetting: try await wrongSetting()
         case .dumpedCore: try await dumpedCore()
         case .noTypes: try await noTypes()
+        case .pvGuest: try await pvGuest()
         }
     }
 
-    /// Brings main back to where each fault begins: healthy, with nothing protected in it, and armed by a xenprd with its usual settings.
+    /// Brings main back to where most faults begin: healthy, with nothing protected in it, and armed by a xenprd with its usual settings.
     private func setRight() async throws {
+        if try await !control.run("xl domid main").succeeded { try await createMain("/etc/xen/main.cfg") }
         _ = try await main.run("for group in /sys/fs/cgroup/xenpr/*/; do echo 1 > $group/cgroup.kill; done 2> /dev/null")
         try await restartDaemon()
     }
 
-    /// Starts xenprd anew, with these lines in the section `limits` of its configuration, and waits until main is armed.
+    /// Starts xenprd anew and waits until main is armed.
     ///
     /// One fault follows the other within seconds here, so the guard against a loop of crashes is off but for the fault that it is for.
-    func restartDaemon(limits: String = FaultSession.quickly) async throws {
+    /// - Parameter limits: what else is different in the section `limits` of its configuration.
+    func restartDaemon(limits: [String: Int] = [:]) async throws {
         // It may have been killed by a fault that failed half-way.
         _ = try? await machine.killDaemon()
-        try await machine.startDaemon(configuration: "[limits]\n\(limits)\n")
+        try await machine.startDaemon(limits: Self.quickly.merging(limits) { $1 })
         try await armed()
     }
 
     /// The limits of the usual settings here.
-    static let quickly = XenMachine.limits + "\ncrash_loop_s = 1"
+    static let quickly = ["crash_loop_s": 1]
 
     /// Waits until main is armed, protecting it if it is not protected.
     func armed() async throws {
@@ -82,6 +85,19 @@ actor FaultSession {
         _ = try await poll(every: .seconds(1), within: .seconds(300), for: "main to be armed again") {
             try await XenRecoveries.state(in: control) == "armed" ? true : nil
         }
+    }
+
+    /// Creates main from a configuration and returns when it takes commands.
+    func createMain(_ config: String) async throws {
+        await main.disconnect()
+        try await control.require("xl create \(config)", timeout: .seconds(240))
+        try await main.connect(within: .seconds(300))
+    }
+
+    /// Ends main and its protection, where there are any.
+    func destroyMain() async throws {
+        try await control.require("xenpr unprotect main; xl destroy main; ! xl domid main", timeout: .seconds(240))
+        await main.disconnect()
     }
 
     /// Has main crash in the usual way and be recovered.

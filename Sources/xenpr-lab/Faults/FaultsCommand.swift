@@ -56,6 +56,11 @@ enum Fault: String, CaseIterable, Codable, Sendable, ExpressibleByArgument {
     case dumpedCore = "dumped-core"
     /// Main's kernel has no types to read it by.
     case noTypes = "no-types"
+    /// Main is a PV guest, which no minor may read.
+    case pvGuest = "pv-guest"
+
+    /// Whether it begins with a main that is armed; else it makes one of its own.
+    var needsMain: Bool { self != .noTypes && self != .pvGuest }
 }
 
 struct FaultResult: Codable, Sendable {

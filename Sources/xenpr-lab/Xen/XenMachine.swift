@@ -58,8 +58,8 @@ actor XenMachine: LabMachine {
 
     /// Starts xenprd in the control domain and returns when it answers.
     ///
-    /// - Parameter configuration: text of a xenprd.toml; only the limits for emulated guests when nil.
-    func startDaemon(configuration: String? = nil) async throws {
+    /// - Parameter limits: lines of the section `limits` of its configuration that differ from those for emulated guests.
+    func startDaemon(limits: [String: Int] = [:]) async throws {
         let file = "/run/xenpr/lab.toml"
         try await control.require(
             """
@@ -69,11 +69,16 @@ actor XenMachine: LabMachine {
                 kill -0 $! || exit 1
                 sleep 0.1
             done
-            """, input: configuration ?? "[limits]\n\(Self.limits)\n", timeout: .seconds(60))
+            """, input: Self.configuration(limits), timeout: .seconds(60))
     }
 
     /// Limits that a loaded host with emulated guests needs longer than xenprd's usual ones.
-    static let limits = "restore_s = 1200\nanswer_s = 60\narm_s = 600\nheartbeat_s = 60"
+    private static let limits = ["restore_s": 1200, "answer_s": 60, "arm_s": 600, "heartbeat_s": 60]
+
+    private static func configuration(_ limits: [String: Int]) -> String {
+        let lines = Self.limits.merging(limits) { $1 }.map { "\($0) = \($1)\n" }
+        return "[limits]\n" + lines.sorted().joined()
+    }
 
     /// Ends xenprd as a crash of its own would: without a chance to put anything in order.
     func killDaemon() async throws {
