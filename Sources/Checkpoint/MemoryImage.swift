@@ -15,6 +15,7 @@ enum MemoryImage {
         static let systemV: UInt32 = 1 << 10
         static let socket: UInt32 = 1 << 11
         static let vvar: UInt32 = 1 << 12
+        static let asynchronousIO: UInt32 = 1 << 13
         static let memfd: UInt32 = 1 << 14
         static let untouchable: UInt32 = 1 << 16
     }
@@ -51,8 +52,25 @@ enum MemoryImage {
             }
             for region in space.guardRegions { entry.message(14, guardArea(region)) }
             entry.signed(15, space.dumpable)
+            for context in space.asynchronousIO.sorted(by: { $0.ring < $1.ring }) { entry.message(16, ring(context)) }
             if space.transparentHugePagesDisabled { entry.flag(17, true) }
         }
+    }
+
+    /// `aio_ring_entry`.
+    private static func ring(_ context: AsynchronousIO) -> ProtobufMessage {
+        ProtobufMessage { entry in
+            entry.unsigned(1, context.ring.rawValue)
+            entry.unsigned(2, UInt64(requests(of: context)))
+            entry.unsigned(3, context.ringBytes)
+        }
+    }
+
+    /// The number that io_setup(2) has to be given for a ring of this size: the kernel doubles it, adds two, and rounds up to whole pages (`aio_setup_ring`,
+    /// fs/aio.c; `aio_estimate_nr_reqs`, criu/aio.c of 3.17). The ring's head has 32 bytes, an event too.
+    static func requests(of context: AsynchronousIO) -> UInt32 {
+        let events = context.ringBytes / 32
+        return events < 5 ? 0 : UInt32(clamping: (events - 3) / 2)
     }
 
     /// The data of the vDSO as one area. The kernel has two since 6.13, and CRIU's restore takes the last of an image for all of it (vdso_proxify,
@@ -82,7 +100,7 @@ enum MemoryImage {
     /// Whether an address space's own pages of this mapping are saved.
     static func holdsPages(_ kind: Mapping.Kind) -> Bool {
         switch kind {
-        case .anonymous, .heap, .stack, .privateFile, .vdso, .memfd(_, isPrivate: true): true
+        case .anonymous, .heap, .stack, .privateFile, .vdso, .asynchronousIORing, .memfd(_, isPrivate: true): true
         case .sharedFile, .sharedAnonymous, .memfd, .systemVSharedMemory, .packetRing, .vvar, .kernelGate, .unsupported: false
         }
     }
@@ -128,6 +146,12 @@ enum MemoryImage {
             flags = isPrivate ? MapFlag.isPrivate : MapFlag.shared
             object = UInt64(files(file) ?? 0)
             fileFlags = openFlags(file) & 3
+        case .asynchronousIORing:
+            // It is made by io_setup(2), not by mmap(2).
+            status = Status.asynchronousIO
+            flags = MapFlag.shared
+            // The kernel has its file open for both.
+            fileFlags = 2
         case .vdso:
             status |= Status.vdso | Status.anonymousPrivate
             flags = MapFlag.isPrivate | MapFlag.anonymous
@@ -172,7 +196,7 @@ enum MemoryImage {
 
     private static func isAnonymous(_ kind: Mapping.Kind) -> Bool {
         switch kind {
-        case .anonymous, .heap, .stack, .vdso, .vvar: true
+        case .anonymous, .heap, .stack, .vdso, .vvar, .asynchronousIORing: true
         default: false
         }
     }

@@ -114,7 +114,7 @@ struct ProcessPlan: Sendable {
 
     private mutating func checkMemory(_ space: AddressSpace) {
         if space.executable == nil { refuse("its executable could not be found") }
-        if space.asynchronousIOContexts > 0 { refuse("it has asynchronous I/O under way") }
+        checkAsynchronousIO(space)
         var last: UInt64 = 0
         for mapping in space.mappings {
             if mapping.start.rawValue < last || mapping.end <= mapping.start
@@ -142,6 +142,22 @@ struct ProcessPlan: Sendable {
         if let mapping = space.mappings.first(where: \.hasMemoryPolicy) {
             degrade("its memory from \(mapping.start) on had a NUMA policy (mbind), which CRIU does not set")
         }
+    }
+
+    /// What was under way is lost with the kernel. Each context has its ring.
+    private mutating func checkAsynchronousIO(_ space: AddressSpace) {
+        let rings = space.mappings.filter { if case .asynchronousIORing = $0.kind { true } else { false } }
+        let places = Dictionary(rings.map { ($0.start, $0.end.rawValue &- $0.start.rawValue) }) { first, _ in first }
+        for context in space.asynchronousIO {
+            if context.requestsUnderWay > 0 {
+                refuse("it has asynchronous I/O under way (\(context.requestsUnderWay) requests)")
+            }
+            guard places[context.ring] == context.ringBytes, MemoryImage.requests(of: context) > 0 else {
+                refuse("the ring of asynchronous I/O at \(context.ring) is not where its context is")
+                continue
+            }
+        }
+        if rings.count > space.asynchronousIO.count { refuse("it has a ring of asynchronous I/O without a context") }
     }
 
     private mutating func makeStub(in space: AddressSpace) {

@@ -52,8 +52,10 @@ enum SystemCallNumber {
     static let systemVWaits: Set<UInt64> = [semop, msgsnd, msgrcv, semtimedop]
 
     /// Calls that wait for nothing but their turn, and may fail or do more when they are made a second time: ioctl, bind, kill and its like,
-    /// removexattr and its like, timer_delete, epoll_ctl, inotify_rm_watch, mremap. Waiting, they have done nothing.
-    static let onceOnly: Set<UInt64> = [16, mremap, 49, 62, 129, 197, 198, 199, 200, 226, 233, 234, 255, 297, 424]
+    /// removexattr and its like, io_setup, io_destroy, io_getevents, io_submit, timer_delete, epoll_ctl, inotify_rm_watch, mremap. Waiting, they have done nothing.
+    static let onceOnly: Set<UInt64> = [
+        16, mremap, 49, 62, 129, 197, 198, 199, 200, 206, 207, 208, 209, 226, 233, 234, 255, 297, 333, 424,
+    ]
 
     /// Calls that may be made again: they wait, and have changed nothing while they do, or making them twice is the same as making them once.
     ///

@@ -27,6 +27,7 @@ public struct KernelLayout: Sendable {
     let clocks: ClockLayout
     let memory: AddressSpaceLayout
     let pages: PageLayout
+    let asynchronousIO: AsynchronousIOLayout?
     /// nil for a kernel without swap.
     let swap: SwapLayout?
     /// nil for a kernel without zswap.
@@ -60,6 +61,7 @@ public struct KernelLayout: Sendable {
         clocks = try ClockLayout(types)
         memory = try AddressSpaceLayout(types)
         pages = try PageLayout(types)
+        asynchronousIO = AsynchronousIOLayout(types)
         swap = SwapLayout(types)
         zswap = ZswapLayout(types)
         xarray = try XArrayLayout(types)
@@ -116,7 +118,7 @@ public final class DeadKernel {
             "timekeeper_data", "nr_cpu_ids", "hrtimer_wakeup", "hrtimer_nanosleep_restart", "do_restart_poll",
             "futex_wait_restart", "posix_cpu_nsleep_restart", "xstate_offsets", "xstate_sizes", "xstate_flags",
             "xstate_comp_offsets",
-            "fpu_kernel_xstate_size", "special_mapping_vmops", "shm_mnt", "shm_vm_ops", "vdso_image_64", "vdso64_image",
+            "fpu_kernel_xstate_size", "special_mapping_vmops", "aio_ring_vm_ops", "shm_mnt", "shm_vm_ops", "vdso_image_64", "vdso64_image",
             "__start_init_task",
             "__end_init_task", "__start_init_stack", "__end_init_stack", "init_stack", "panic_cpu", "prb",
             "empty_zero_page", "huge_zero_pfn", "fpu_fpregs_owner_ctx", "__per_cpu_offset", "_totalram_pages", "schedule",

@@ -31,10 +31,25 @@ public struct AddressSpace: Sendable {
     public var mappings: [Mapping] = []
     /// Pages of mappings that MADV_GUARD_INSTALL made untouchable. Ascending.
     public var guardRegions: [Range<VirtualAddress>] = []
-    /// Contexts of asynchronous I/O (`mm->ioctx_table`), which cannot be brought back.
-    public var asynchronousIOContexts = 0
+    /// `mm->ioctx_table`.
+    public var asynchronousIO: [AsynchronousIO] = []
 
     public init() {}
+}
+
+/// A context of asynchronous I/O, as io_setup(2) makes it (`struct kioctx`).
+public struct AsynchronousIO: Sendable, Hashable {
+    /// Where its ring is mapped; its name too.
+    public var ring: VirtualAddress
+    public var ringBytes: UInt64
+    /// Requests that were not done.
+    public var requestsUnderWay: Int
+
+    public init(ring: VirtualAddress, ringBytes: UInt64, requestsUnderWay: Int) {
+        self.ring = ring
+        self.ringBytes = ringBytes
+        self.requestsUnderWay = requestsUnderWay
+    }
 }
 
 /// `struct vm_area_struct`.
@@ -56,6 +71,8 @@ public struct Mapping: Sendable, Hashable {
         case systemVSharedMemory(SharedMemoryID, id: Int32, namespace: UInt32, isWritable: Bool)
         /// The rings of a packet socket.
         case packetRing(FileID, isPrivate: Bool)
+        /// The ring of a context of asynchronous I/O, whose pages are the file's.
+        case asynchronousIORing(InodeIdentity)
         case vdso
         case vvar
         /// `vsyscall` and other areas of the kernel's that each process has and nobody saves.

@@ -107,6 +107,7 @@ struct MemoryReport: InspectReport {
         case .memfd(let id, _): path(id)
         case .systemVSharedMemory(_, let id, _, _): "System V shared memory \(id)"
         case .packetRing(let id, _): "packet ring, " + path(id)
+        case .asynchronousIORing: "ring of asynchronous I/O"
         case .vdso: "[vdso]"
         case .vvar: "[vvar]"
         case .kernelGate: "[vsyscall]"

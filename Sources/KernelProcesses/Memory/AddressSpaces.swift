@@ -47,7 +47,7 @@ extension DeadKernel {
         if let field = fields.futureFlags {
             space.locksFutureMappings = try reader.value(field, of: mm) & AreaFlags.locked != 0
         }
-        if let table = fields.ioContexts, try !reader.pointer(table, of: mm).isNull { space.asynchronousIOContexts = 1 }
+        space.asynchronousIO = try asynchronousIO(of: mm)
         let executable = try reader.pointer(fields.executable, of: mm)
         if !executable.isNull {
             files.countReference(to: executable)
@@ -202,6 +202,9 @@ extension DeadKernel {
         }
         files.countReference(to: file)
         let inode = try reader.pointer(fields.fileInode, of: file)
+        if !operations.isNull, operations == manifest.symbols.addresses["aio_ring_vm_ops"] {
+            return try .asynchronousIORing(identity(ofInode: inode))
+        }
         let mode = try reader.value(fields.inodeMode, of: inode)
         guard mode & 0o170000 == 0o100000 else {
             return .unsupported("memory mapped from something that is no regular file")

@@ -130,6 +130,10 @@ public struct KernelPages: PageSupply {
         case .vdso:
             try forEachPage(ofVDSO: mapping, &collector, body)
             return counts
+        case .asynchronousIORing:
+            guard let cache = facts.fileMapping else { throw PageSupplyError("the ring at \(mapping.start) has no pages") }
+            try forEachPage(ofCache: cache, at: mapping.start, &collector, body)
+            return counts
         case .anonymous, .heap, .stack, .privateFile, .memfd(_, isPrivate: true):
             break
         }
@@ -174,9 +178,11 @@ public struct KernelPages: PageSupply {
     }
 
     /// The pages in a page cache; a value entry of tmpfs is a page that was swapped out, that of another file the shadow of one that was evicted.
-    private func forEachPage(ofCache mapping: VirtualAddress, _ collector: inout RunCollector, _ body: ([PageRun]) -> Bool)
-        throws
-    {
+    /// - Parameter start: where the first page is.
+    private func forEachPage(
+        ofCache mapping: VirtualAddress, at start: VirtualAddress = .null, _ collector: inout RunCollector,
+        _ body: ([PageRun]) -> Bool
+    ) throws {
         var entries: [XArrayEntry] = []
         let array = mapping + kernel.layout.pages.addressSpacePages.offset
         let filesystem = try kernel.filesystem(ofMapping: mapping)
@@ -196,7 +202,8 @@ public struct KernelPages: PageSupply {
             let first = isHuge && entry.count == 1 ? entry.index &* count : entry.index
             guard first >> 50 == 0 else { throw PageSupplyError("page \(first) of a page cache") }
             for index in 0..<count {
-                try collector.add(VirtualAddress((first &+ index) << 12), FrameNumber(frame.rawValue &+ index), body)
+                try collector.add(
+                    VirtualAddress(start.rawValue &+ (first &+ index) << 12), FrameNumber(frame.rawValue &+ index), body)
             }
         }
     }

@@ -52,7 +52,8 @@ enum AreaText {
 
     private static func isShared(_ kind: Mapping.Kind) -> Bool {
         switch kind {
-        case .sharedFile, .sharedAnonymous, .memfd(_, isPrivate: false), .systemVSharedMemory, .packetRing(_, isPrivate: false):
+        case .sharedFile, .sharedAnonymous, .memfd(_, isPrivate: false), .systemVSharedMemory, .packetRing(_, isPrivate: false),
+            .asynchronousIORing:
             true
         default: false
         }
@@ -81,6 +82,7 @@ enum AreaText {
         case .packetRing(let id, _):
             guard let file = group.openFiles[id], case .packetSocket(let socket) = file.kind else { return nil }
             return ("socket:[\(socket.inode)]", socket.inode, nil)
+        case .asynchronousIORing(let inode): return ("/[aio] (deleted)", inode.inode, inode.device)
         case .systemVSharedMemory, .unsupported: return nil
         }
     }
