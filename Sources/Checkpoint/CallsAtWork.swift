@@ -99,7 +99,7 @@ struct CallsAtWork {
         case .pipe, .fifo, .eventfd, .timerfd, .signalfd, .inotify, .fanotify, .unixSocket, .inetSocket, .netlinkSocket,
             .packetSocket, .terminal:
             true
-        case .epoll, .unsupported: false
+        case .epoll, .namespace, .unsupported: false
         }
     }
 }

@@ -38,9 +38,13 @@ struct FileAssessor: Sendable {
     private var ghosts: Set<[UInt64]> = []
     private let fanotify: FanotifyAssessor
     private let connections: TCPAssessor
+    let inhabited: InhabitedNamespaces
 
-    /// - Parameter held: the files that some descriptor of the group leads to.
-    init(_ group: ProtectedGroup, held: Set<FileID>) {
+    /// - Parameters:
+    ///   - held: the files that some descriptor of the group leads to.
+    ///   - inhabited: what files of namespaces are judged by.
+    init(_ group: ProtectedGroup, held: Set<FileID>, inhabited: InhabitedNamespaces = .none) {
+        self.inhabited = inhabited
         pipes = group.pipes
         sharedMemory = group.sharedMemory
         terminals = TerminalAssessor(group, held: held)
@@ -82,6 +86,7 @@ struct FileAssessor: Sendable {
         case .netlinkSocket(let socket): socket.assessment
         case .packetSocket(let socket): socket.assessment
         case .terminal: terminals.assess(id)
+        case .namespace(let kind, let number): inhabited.assess(kind, number)
         case .unsupported(let what): .refused(what)
         }
     }

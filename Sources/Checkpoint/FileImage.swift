@@ -17,6 +17,7 @@ enum FileImage {
         case terminal = 11
         case fanotify = 12
         case netlinkSocket = 13
+        case namespace = 14
         case timerfd = 17
         case memfd = 18
     }
@@ -130,6 +131,19 @@ enum FileImage {
                 entry.unsigned(2, reopenFlags(file.flags))
                 entry.message(3, fileOwner(file.owner))
                 entry.unsigned(4, mask)
+            })
+    }
+
+    /// `ns_file_entry` of images/ns.proto: CRIU opens the file of a process that is in the namespace.
+    /// - Parameter namespace: its number among the ids of what processes share (`KernelObjectIDs`).
+    static func namespace(id: UInt32, kind: NamespaceKind, namespace: UInt32, file: OpenFile) -> ProtobufMessage {
+        entry(
+            .namespace, id: id, field: 5,
+            ProtobufMessage { entry in
+                entry.unsigned(1, id)
+                entry.unsigned(2, namespace)
+                entry.unsigned(3, kind.rawValue)
+                entry.unsigned(4, reopenFlags(file.flags))
             })
     }
 

@@ -34,11 +34,11 @@ struct FileTable: Sendable {
     private var added: Set<FileID> = []
 
     /// - Parameter networks: those of its own; nil: it is in the guest's.
-    init(_ group: ProtectedGroup, held: FilesHeld, networks: GroupNetworks? = nil) {
+    init(_ group: ProtectedGroup, held: FilesHeld, networks: GroupNetworks?, inhabited: InhabitedNamespaces) {
         self.group = group
         self.networks = networks
         self.held = held
-        assessor = FileAssessor(group, held: held.files)
+        assessor = FileAssessor(group, held: held.files, inhabited: inhabited)
         nextID = (group.openFiles.keys.map(\.rawValue).max() ?? 0) &+ 1
         for id in held.order {
             guard let file = group.openFiles[id] else {
@@ -186,6 +186,9 @@ struct FileTable: Sendable {
         case .packetSocket(let socket):
             let network = networks?.id(ofSocket: socket.options)
             append(id, .packetSocket, SocketImage.packet(id: raw, socket: socket, file: file, network: network))
+        case .namespace(let kind, let number):
+            guard let namespace = assessor.inhabited.id(kind, number) else { break }
+            append(id, .namespace, FileImage.namespace(id: raw, kind: kind, namespace: namespace, file: file))
         case .terminal: terminalFiles.append(id)
         case .unsupported: break
         }

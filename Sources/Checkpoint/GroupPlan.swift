@@ -36,7 +36,8 @@ struct GroupPlan: Sendable {
             for descriptor in table.descriptors { descriptors.insert(descriptor.file) }
         }
         var files = FileTable(
-            group, held: FilesHeld(in: group, descriptors: descriptors), networks: namespaces.networks)
+            group, held: FilesHeld(in: group, descriptors: descriptors), networks: namespaces.networks,
+            inhabited: InhabitedNamespaces(tree.ordered, in: namespaces, users))
         for (_, space) in group.addressSpaces.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
             if let executable = space.executable { files.addMapped(executable) }
             for mapping in space.mappings { if let file = mapping.kind.file { files.addMapped(file) } }

@@ -18,7 +18,11 @@ enum KernelObjectIDs {
     /// Above what a reader numbers.
     private static let outside: UInt32 = 0x7fff_0000
 
-    static func message(of process: DeadProcess, in own: GroupNamespaces, _ users: GroupUsers) -> ProtobufMessage {
+    /// The kinds of namespaces that have numbers here.
+    static let kinds: [NamespaceKind] = [.pid, .network, .ipc, .uts, .mount, .user]
+
+    /// The numbers of a process's namespaces, in the order of `kinds`.
+    static func namespaces(of process: DeadProcess, in own: GroupNamespaces, _ users: GroupUsers) -> [UInt32] {
         var namespaces = namespaces
         if own.pidNumber != nil { namespaces[0] = ownPID }
         if let networks = own.networks { namespaces[1] = networks.id(of: process) }
@@ -26,8 +30,12 @@ enum KernelObjectIDs {
         if own.uts != nil { namespaces[3] = ownUTS }
         if users.namespace != nil { namespaces[5] = ownUsers }
         if let mounts = own.mounts { namespaces[4] = mounts.id(of: process) }
-        return message(
-            namespaces,
+        return namespaces
+    }
+
+    static func message(of process: DeadProcess, in own: GroupNamespaces, _ users: GroupUsers) -> ProtobufMessage {
+        message(
+            namespaces(of: process, in: own, users),
             memory: process.addressSpace?.rawValue ?? outside, files: process.descriptorTable?.rawValue ?? outside,
             filesystem: process.filesystemContext?.rawValue ?? outside, signals: process.signalActions?.rawValue ?? outside)
     }

@@ -19,6 +19,8 @@ public struct OpenFile: Sendable {
         case netlinkSocket(NetlinkSocket)
         case packetSocket(PacketSocket)
         case terminal(TerminalFile)
+        /// A namespace by its inode number, as a file below /proc/N/ns keeps it.
+        case namespace(NamespaceKind, number: UInt32)
         /// What cannot be brought back, in words: "io_uring instance", "established TCP connection to 10.0.0.1:80".
         case unsupported(String)
     }

@@ -27,6 +27,7 @@ extension OpenFile {
         case .netlinkSocket: "netlink"
         case .packetSocket: "packet"
         case .terminal: "terminal"
+        case .namespace: "namespace"
         case .unsupported: "unsupported"
         }
     }
@@ -57,6 +58,7 @@ extension OpenFile {
         case .packetSocket(let socket): return socket.summary
         case .terminal(let terminal):
             return "\(terminal.node.path)" + (terminal.isHungUp ? ", hung up" : "")
+        case .namespace(let kind, let number): return "\(kind.fileName):[\(number)]"
         case .unsupported(let words): return words
         }
     }

@@ -19,6 +19,7 @@ public struct FileLayout: Sendable {
     let sockets: SocketLayout
     let locks: FileLockLayout
     let terminals: TerminalLayout
+    let namespaceFiles: NamespaceFileLayout?
     let pages: PageCacheLayout
     let catchUp: CatchUpLayout
     let checks: FileChecksLayout
@@ -41,6 +42,7 @@ public struct FileLayout: Sendable {
         sockets = try SocketLayout(types)
         locks = try FileLockLayout(types)
         terminals = try TerminalLayout(types)
+        namespaceFiles = NamespaceFileLayout(types)
         pages = try PageCacheLayout(types)
         catchUp = try CatchUpLayout(types)
         checks = FileChecksLayout(types)

@@ -5,7 +5,7 @@ import KernelTypes
 struct FileOperations: Sendable {
     enum Kind: Sendable, Hashable {
         case pipe, socket, eventfd, epoll, timerfd, signalfd, inotify, fanotify, sharedMemory, hugePages, terminal,
-            hungUpTerminal
+            hungUpTerminal, namespace
         /// Known, and not to be brought back: what to call it.
         case unsupported(String)
     }
@@ -38,7 +38,7 @@ struct FileOperations: Sendable {
         "bpf_prog_fops": .unsupported("BPF program"),
         "bpf_link_fops": .unsupported("BPF link"),
         "mqueue_file_operations": .unsupported("POSIX message queue"),
-        "ns_file_operations": .unsupported("namespace file"),
+        "ns_file_operations": .namespace,
         "secretmem_fops": .unsupported("secret memory"),
         "fscontext_fops": .unsupported("filesystem context"),
         "seccomp_notify_ops": .unsupported("seccomp listener"),

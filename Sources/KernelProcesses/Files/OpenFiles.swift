@@ -76,6 +76,7 @@ extension FileReader {
             return try filesystem(ofInode: inode).isKernelInternal
                 ? .memfd(sharedMemory(ofInode: inode)) : .unsupported("file of a mounted hugetlbfs")
         case .terminal: return try terminalFile(at: address, isHungUp: false)
+        case .namespace: return try namespaceFile(ofInode: inode)
         case .hungUpTerminal: return try terminalFile(at: address, isHungUp: true)
         case .unsupported(let words): return .unsupported(words)
         case .sharedMemory, nil: return try fileInFilesystem(at: address, inode: inode, id: id)

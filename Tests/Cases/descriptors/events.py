@@ -52,6 +52,17 @@ def signals():
     expect("the next signal", struct.unpack("I", os.read(fd, 128)[:4])[0], signal.SIGRTMIN + 3)
 
 
+@item("files of namespaces")
+def namespaces():
+    names = ["net", "uts", "pid", "mnt"]
+    files = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY) for name in names]
+    yield
+    for name, fd in zip(names, files):
+        # The next kernel has numbers of its own.
+        expect(f"the {name} namespace", os.fstat(fd).st_ino, os.stat(f"/proc/self/ns/{name}").st_ino)
+        expect(f"the kind of the {name} namespace", os.readlink(f"/proc/self/fd/{fd}").split(":")[0], name)
+
+
 @item("timerfd")
 def timer():
     fd = call(libc.timerfd_create(time.CLOCK_MONOTONIC, 0))

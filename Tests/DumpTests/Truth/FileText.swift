@@ -26,6 +26,7 @@ enum FileText {
         case .packetSocket(let socket): "socket:[\(socket.inode)]"
         case .netlinkSocket(let socket): "socket:[\(socket.inode)]"
         case .terminal(let terminal): path(terminal.node)
+        case .namespace(let kind, let number): "\(kind.fileName):[\(number)]"
         case .unsupported: nil
         }
     }
