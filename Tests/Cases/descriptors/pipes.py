@@ -47,6 +47,22 @@ def full():
     expect("what is in it", found == block * (count // len(block)), True)
 
 
+@item("a pipe in packet mode")
+def packets():
+    reader, writer = os.pipe2(os.O_DIRECT | os.O_NONBLOCK)
+    os.write(writer, b"read before")
+    expect("a packet", os.read(reader, 100), b"read before")
+    yield
+    os.write(writer, b"first")
+    os.write(writer, b"second")
+    expect("the first packet", os.read(reader, 100), b"first")
+    expect("as much of the second packet as is asked for", os.read(reader, 3), b"sec")
+    try:
+        expect("the rest of it", os.read(reader, 100), None)
+    except BlockingIOError:
+        pass
+
+
 @item("a pipe whose writers are gone")
 def ended():
     reader, writer = os.pipe()
