@@ -30,8 +30,7 @@ demo: build
 test: lint unit build
 	$(LAB) run --on qemu --dump $(DUMP) --truth Tests/Cases
 	$(MAKE) -j2 --output-sync=target dump-tests brief-fuzz
-	$(LAB) run --on xen $(if $(REPORT),--report $(REPORT)) Tests/Cases
-	$(LAB) faults
+	$(LAB) run --on xen --faults $(if $(REPORT),--report $(REPORT)) Tests/Cases
 
 # What reads the dump that make test has made; each of the two keeps one processor busy.
 dump-tests:

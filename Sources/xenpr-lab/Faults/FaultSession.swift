@@ -4,9 +4,12 @@ import Foundation
 actor FaultSession {
     let machine: XenMachine
     let progress: Progress
+    private let isUp: Bool
 
-    init(_ machine: XenMachine, progress: Progress) {
+    /// - Parameter isUp: the host runs, with main armed.
+    init(_ machine: XenMachine, isUp: Bool = false, progress: Progress) {
         self.machine = machine
+        self.isUp = isUp
         self.progress = progress
     }
 
@@ -18,9 +21,11 @@ actor FaultSession {
         var results: [FaultResult] = []
         var broken: String?
         do {
-            progress("booting Xen, the control domain and main")
-            try await machine.boot()
-            try await restartDaemon()
+            if !isUp {
+                progress("booting Xen, the control domain and main")
+                try await machine.boot()
+            }
+            try await setRight()
         } catch {
             broken = "\(error)"
         }

@@ -8,7 +8,7 @@ struct Faults: AsyncParsableCommand {
         discussion: "Known faults: " + Fault.allCases.map(\.rawValue).joined(separator: ", ") + ".")
 
     /// xl dump-core asks an emulated Xen for each page up to 4 GiB, five minutes long.
-    private static let usual = Fault.allCases.filter { $0 != .dumpedCore }
+    static let usual = Fault.allCases.filter { $0 != .dumpedCore }
 
     @Option(help: "How Xen runs main; of a PV guest only dumped-core is tried.")
     var type = GuestType.pvh
@@ -30,11 +30,20 @@ struct Faults: AsyncParsableCommand {
         let session = FaultSession(try setting.xenMachine(in: setting.directory), progress: setting.progress)
         let results = await session.run(only.isEmpty ? Self.usual : only)
         if let report { try results.writeReport(to: report) }
-        for result in results { print("\(result.passed ? "passed" : "failed")  \(result.fault.rawValue): \(result.message)") }
-        let failed = results.filter { !$0.passed }.count
-        if failed > 0 { print("serial logs of all domains: \(setting.directory)") }
-        print("\(results.count - failed) passed, \(failed) failed, 0 skipped")
-        if failed > 0 { throw ExitCode(1) }
+        print(results.text(logs: setting.directory))
+        if !results.havePassed { throw ExitCode(1) }
+    }
+}
+
+extension [FaultResult] {
+    var havePassed: Bool { allSatisfy(\.passed) }
+
+    /// What is printed at the end.
+    func text(logs: String) -> String {
+        var lines = map { "\($0.passed ? "passed" : "failed")  \($0.fault.rawValue): \($0.message)" }
+        if !havePassed { lines.append("serial logs of all domains: \(logs)") }
+        let passed = count(where: \.passed)
+        return (lines + ["\(passed) passed, \(count - passed) failed, 0 skipped"]).joined(separator: "\n")
     }
 }
 

@@ -36,11 +36,16 @@ struct Run: AsyncParsableCommand {
         help: ArgumentHelp(
             "Also record what /proc and CRIU say of the processes just before the crash, as file.truth beside the dump."))
     var truth = false
+    @Flag(help: "Go on with what 'faults' does, on the same host, when all has passed (only --on xen).")
+    var faults = false
     @Argument(help: "Case directories, or directories of case directories.")
     var cases: [String]
 
     func validate() throws {
         if dump != nil, on != .qemu { throw ValidationError("--dump needs --on qemu") }
+        if faults, on != .xen || type != .pvh || salvage != .minor {
+            throw ValidationError("--faults needs --on xen, with the usual guest and a minor")
+        }
         if type == .pv, on != .xen || salvage != .control {
             throw ValidationError("--type pv needs --on xen and --salvage control")
         }
@@ -52,17 +57,32 @@ struct Run: AsyncParsableCommand {
         let packages = definitions.reduce(into: Set()) { $0.formUnion($1.packages) }
         let setting = try await LabSetting.enter(on: on, guest: guest, packages: packages, salvager: salvage, type: type)
         defer { setting.leave(keep: keep) }
+        let machine = try setting.machine()
         let run = LabRun(
-            machine: try setting.machine(), runners: definitions.map { CaseRunner($0, directory: setting.directory) },
+            machine: machine, runners: definitions.map { CaseRunner($0, directory: setting.directory) },
             trigger: trigger, salvager: salvage,
             report: LabReport(on: on.rawValue, guest: guest.rawValue, salvage: salvage.rawValue, logs: setting.directory),
-            progress: setting.progress,
+            progress: setting.progress, staysUp: faults,
             truth: truth ? dump.map { TruthRecord(directory: $0 + ".truth") } : nil)
         let result = await run.run()
         if let report { try result.writeReport(to: report) }
         if let dump { try Self.keepDump(of: setting.directory, as: dump) }
         print(Summary.text(of: result))
-        if result.failed > 0 || result.failure != nil { throw ExitCode(1) }
+        let hasPassed = result.failed == 0 && result.failure == nil
+        if faults, result.failure == nil {
+            guard hasPassed, let host = machine as? XenMachine else {
+                await machine.shutdown()
+                throw ExitCode(1)
+            }
+            try await Self.breakParts(of: host, setting)
+        }
+        if !hasPassed { throw ExitCode(1) }
+    }
+
+    private static func breakParts(of host: XenMachine, _ setting: LabSetting) async throws {
+        let results = await FaultSession(host, isUp: true, progress: setting.progress).run(Faults.usual)
+        print(results.text(logs: setting.directory))
+        if !results.havePassed { throw ExitCode(1) }
     }
 
     /// Moves the dump and the registers that belong to it.
