@@ -251,26 +251,11 @@ struct DirtyFileWalk {
     private mutating func add(
         link inode: VirtualAddress, path: [UInt8], isHeld: Bool, in filesystem: MountedFilesystem
     ) throws(MemoryFault) {
-        guard let target = try target(ofLink: inode) else {
+        guard let target = try files.target(ofLink: inode, frames: frames) else {
             omit(KernelString(bytes: path), "it is a symbolic link, and where it leads is not in memory", isHeld: isHeld)
             return
         }
         try add(inode, path: path, runs: [], isHeld: isHeld, in: filesystem) { $0.target = target }
-    }
-
-    /// Where a symbolic link leads: in the inode, or in the only page of its cache.
-    private func target(ofLink inode: VirtualAddress) throws(MemoryFault) -> KernelString? {
-        let size = try kernel.value(layout.inode.size, of: inode)
-        guard size > 0, size < UInt64(FrameNumber.size) else { return nil }
-        let text = try kernel.pointer(layout.inode.link, of: inode)
-        if !text.isNull {
-            return KernelString(bytes: Array(try kernel.memory.bytes(at: text, count: Int(size)).prefix { $0 != 0 }))
-        }
-        let mapping = try kernel.pointer(layout.inode.mapping, of: inode)
-        guard let run = try? files.pages(ofMapping: mapping, .all, frames: frames).first, run.address.rawValue == 0,
-            let bytes = try? kernel.bytes(at: run.frame.address, count: Int(size))
-        else { return nil }
-        return KernelString(bytes: Array(bytes.prefix { $0 != 0 }))
     }
 
     /// The pages of a file on tmpfs that were swapped out, in their places among the others.

@@ -6,8 +6,6 @@ extension GroupBuilder {
     /// The most names in a tmpfs that are believed.
     private static let nameLimit = 1 << 18
     private static let depthLimit = 256
-    /// PATH_MAX
-    private static let targetLimit: UInt64 = 4096
 
     /// Reads what is in a tmpfs. The kernel forgets none of its names, for they are nowhere but in memory (`simple_dentry_operations`, and the reference
     /// that shmem_mknod takes, mm/shmem.c).
@@ -16,13 +14,14 @@ extension GroupBuilder {
     {
         let fields = kernel.layout.files
         let walk = FilesystemWalk(kernel: kernel.reader, layout: fields)
+        let frames = FrameTable(kernel: kernel.reader, layout: fields.pages)
         var result = MemoryFilesystem(entries: [])
         var waiting: [(dentry: VirtualAddress, path: [UInt8], depth: Int)] = [
             (try kernel.reader.pointer(fields.superblock.root, of: superblock), [], 0)
         ]
         while let (dentry, path, depth) = waiting.popLast() {
             let inode = try kernel.reader.pointer(fields.paths.dentryInode, of: dentry)
-            let entry = try entry(at: inode, path: path, layout)
+            let entry = try entry(at: inode, path: path, layout, walk, frames)
             result.entries.append(entry)
             if entry.kind == .regular {
                 let identity = InodeIdentity(device: device, inode: entry.inode)
@@ -45,9 +44,9 @@ extension GroupBuilder {
         return result
     }
 
-    private func entry(at inode: VirtualAddress, path: [UInt8], _ layout: MountLayout) throws(MemoryFault)
-        -> MemoryFilesystem.Entry
-    {
+    private func entry(
+        at inode: VirtualAddress, path: [UInt8], _ layout: MountLayout, _ walk: FilesystemWalk, _ frames: FrameTable
+    ) throws(MemoryFault) -> MemoryFilesystem.Entry {
         let reader = kernel.reader
         let fields = kernel.layout.files.inode
         let mode = try reader.uint32(fields.mode, of: inode)
@@ -58,7 +57,11 @@ extension GroupBuilder {
         switch mode & 0o170000 {
         case 0o040000: kind = .directory
         case 0o100000: kind = .regular
-        case 0o120000: kind = .symbolicLink(target: try target(of: inode, layout))
+        case 0o120000:
+            guard let target = try walk.target(ofLink: inode, frames: frames) else {
+                throw MemoryFault(.damaged("symbolic link whose target is not in memory"), at: inode)
+            }
+            kind = .symbolicLink(target: target)
         case 0o020000: kind = .characterDevice(major: major, minor: minor)
         case 0o060000: kind = .blockDevice(major: major, minor: minor)
         case 0o010000: kind = .namedPipe
@@ -71,16 +74,6 @@ extension GroupBuilder {
             sizeBytes: try reader.value(fields.size, of: inode),
             modifiedSeconds: try reader.signed(fields.modifiedSeconds, of: inode),
             hasAttributes: try hasAttributes(inode, layout))
-    }
-
-    /// Up to 128 bytes are in `i_link`, longer ones in a page (shmem_symlink of mm/shmem.c).
-    private func target(of inode: VirtualAddress, _ layout: MountLayout) throws(MemoryFault) -> KernelString {
-        let link = try kernel.reader.pointer(layout.link, of: inode)
-        let length = try kernel.reader.value(kernel.layout.files.inode.size, of: inode)
-        guard !link.isNull, length < Self.targetLimit else {
-            throw MemoryFault(.damaged("symbolic link to a name of \(length) bytes, which is not read"), at: inode)
-        }
-        return KernelString(bytes: try kernel.reader.memory.bytes(at: link, count: Int(length)))
     }
 
     private func hasAttributes(_ inode: VirtualAddress, _ layout: MountLayout) throws(MemoryFault) -> Bool {

@@ -19,7 +19,6 @@ struct MountLayout: Sendable {
     let terminals: (hasUID: Field, hasGID: Field, uid: Field, gid: Field, mode: Field, masterMode: Field)?
     /// `struct proc_fs_info` (include/linux/proc_fs.h), which is the filesystem's own since Linux 5.8 (commit fa10fed30f25).
     let processes: (hidden: Field, group: Field, onlyProcesses: Field)?
-    let link: Field
     /// `struct shmem_inode_info.xattrs`: a tree since Linux 6.2, a list before.
     let attributes: Field?
     let attributesAreTree: Bool
@@ -52,7 +51,6 @@ struct MountLayout: Sendable {
             master = try mount.field("mnt_master")
             propagation = mount.optional("mnt_t_flags")
             superblockInfo = try types.structure("super_block").field("s_fs_info")
-            link = try types.structure("inode").field("i_link")
             cgroupRoot = try types.structure("cgroup_namespace").field("root_cset")
 
             if types.has("shmem_sb_info") {
