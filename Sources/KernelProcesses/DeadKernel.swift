@@ -22,6 +22,8 @@ public struct KernelLayout: Sendable {
     let transfers: TransferLayout?
     /// `pcpu_hot.hardirq_stack_ptr`.
     let interruptStack: Field?
+    /// nil for a kernel whose stacks cannot be unwound.
+    let unwinding: UnwindLayout?
     let floatingPoint: FloatingPointLayout
     let timers: TimerLayout
     let clocks: ClockLayout
@@ -56,6 +58,7 @@ public struct KernelLayout: Sendable {
         registers = try RegisterLayout(types)
         transfers = TransferLayout(types)
         interruptStack = (try? types.structure("pcpu_hot"))?.optional("hardirq_stack_ptr")
+        unwinding = UnwindLayout(types)
         floatingPoint = try FloatingPointLayout(types)
         timers = try TimerLayout(types)
         clocks = try ClockLayout(types)
@@ -111,8 +114,8 @@ public final class DeadKernel {
     /// The symbols that the walk asks for.
     public static var symbols: Set<String> {
         FileReader.symbols.union(GroupBuilder.securityHooks).union(GroupBuilder.settingFunctions).union(namingFunctions).union(
-            namingEnds
-        ).union(vforkWaits).union(closingFunctions).union([
+            makingSymbols
+        ).union(unwindSymbols).union(vforkWaits).union(closingFunctions).union([
             "____fput", "ret_from_fork", "ret_from_fork_asm",
             "init_task", "init_pid_ns", "init_nsproxy", "init_user_ns", "page_offset_base", "vmemmap_base", "tk_core",
             "timekeeper_data", "nr_cpu_ids", "hrtimer_wakeup", "hrtimer_nanosleep_restart", "do_restart_poll",

@@ -3,13 +3,9 @@ import KernelObjects
 import ProcessModel
 
 extension DeadKernel {
-    /// Functions that do the work of such calls once everything has been looked up (fs/namei.c), and what frees an inode afterwards (fs/inode.c):
-    /// a thread that is in one of them is past the checks that let a call fail.
-    static let namingFunctions = [
-        "vfs_unlink", "vfs_rmdir", "vfs_mkdir", "vfs_mknod", "vfs_symlink", "vfs_link", "vfs_rename", "evict",
-    ]
-    /// What a call that has made a name goes through afterwards, by its name before and since 6.17.
-    static let namingEnds = ["done_path_create", "end_creating_path"]
+    /// Functions that remove and move names once everything has been looked up (fs/namei.c), and what frees an inode afterwards (fs/inode.c): a thread that is in one of
+    /// them is past the checks that let a call fail.
+    static let namingFunctions = ["vfs_unlink", "vfs_rmdir", "vfs_rename", "evict"]
 
     /// How far the call of a thread has come that changes names: made again after it has done so, it would fail.
     ///
@@ -23,7 +19,8 @@ extension DeadKernel {
         guard !NamingCall.exchanges(registers), let held = try heldAddresses(of: task),
             let place = try location(call.place, of: task)
         else { return .uncertain }
-        let isAtWork = isInside(held, functions: Self.namingFunctions)
+        let chain = try callChain(of: task)
+        let isAtWork = isInside(chain?.instructions ?? held, functions: Self.namingFunctions)
         let name = state(of: place, heldBy: held)
         switch call.change {
         case .removes:
@@ -34,15 +31,8 @@ extension DeadKernel {
             case .isUnknown: isAtWork ? .uncertain : .pending
             }
         case .makes:
-            guard case .leads(let made) = name else { return .pending }
-            if isAtWork || isInside(held, functions: Self.namingEnds) { return .complete(result: 0) }
-            guard let source = try call.source.flatMap({ source throws(MemoryFault) in try location(source, of: task) }),
-                case .leads(let original) = state(of: source, heldBy: held)
-            else { return .uncertain }
-            let inode = layout.files.paths.dentryInode
-            // A link to the same file is this call's, one to another was in its way.
-            return try reader.pointer(inode, of: made) == reader.pointer(inode, of: original)
-                ? .complete(result: 0) : .pending
+            let source = try call.source.flatMap { source throws(MemoryFault) in try location(source, of: task) }
+            return try makingProgress(of: task, chain: chain, name: name, source: source.map { state(of: $0, heldBy: held) })
         case .moves:
             if case .leads = name { return .pending }
             guard let target = try call.target.flatMap({ target throws(MemoryFault) in try location(target, of: task) }) else {
