@@ -8,7 +8,11 @@ public struct SymbolTable: Hashable, Sendable {
     /// Where the symbol that follows each begins, for what is to be recognised by an address inside it.
     private var ends: [String: VirtualAddress] = [:]
 
-    public init(addresses: [String: VirtualAddress]) { self.addresses = addresses }
+    /// - Parameter ends: where what follows begins, of those of which it is known.
+    public init(addresses: [String: VirtualAddress], ends: [String: VirtualAddress] = [:]) {
+        self.addresses = addresses
+        self.ends = ends
+    }
 
     /// Whether `address` lies inside what `name` stands for.
     public func contains(_ address: VirtualAddress, in name: String) -> Bool {

@@ -7,7 +7,7 @@ import Testing
     /// The verdict over the group whose worker is in a call on a descriptor of this kind.
     private func verdict(
         _ number: UInt64, on kind: OpenFile.Kind, flags: UInt32 = 2, _ stage: InterruptedCall.Stage = .preempted,
-        length: UInt64 = 100, transferred: UInt64? = nil
+        length: UInt64 = 100, transferred: UInt64? = nil, progress: InterruptedCall.Progress? = nil
     ) throws -> Verdict {
         var sample = SyntheticGroup()
         sample.add(20, kind, flags: flags)
@@ -19,6 +19,7 @@ import Testing
         sample.group.processes[worker].threads[0].registers.di = 20
         sample.group.processes[worker].threads[0].interruptedCall.stage = stage
         sample.group.processes[worker].threads[0].interruptedCall.transferredBytes = transferred
+        sample.group.processes[worker].threads[0].interruptedCall.progress = progress
         sample.group.processes[worker].threads[0].registers.dx = length
         return GroupCheckpoint.assess(sample.group).verdict
     }
@@ -44,5 +45,20 @@ import Testing
         #expect(try verdict(0, on: file) == .full)
         #expect(try verdict(1, on: file) == .full)
         #expect(try verdict(39, on: pipe) == .full)
+    }
+
+    @Test func aMappingThatWasBeingMovedRefuses() throws {
+        #expect(try verdict(25, on: file, .preempted) == .refused)
+        #expect(try verdict(25, on: file, .onCPU) == .refused)
+        #expect(try verdict(25, on: file, .asleep) == .full)
+    }
+
+    /// close, clone, rename, unlink: what is known of them says the thread's progress.
+    @Test(arguments: [UInt64(3), 56, 82, 87]) func whatChangesNamesOrStartsProcessesIsSaidOnlyWhereItIsUncertain(number: UInt64)
+        throws
+    {
+        #expect(try verdict(number, on: file, progress: .pending) == .full)
+        #expect(try verdict(number, on: file, progress: .complete(result: 0)) == .full)
+        #expect(try verdict(number, on: file, progress: .uncertain) == .degraded)
     }
 }

@@ -78,6 +78,64 @@ import Testing
         #expect(Int64(bitPattern: resumed(57, .uncertain).registers.ax) == -4)
     }
 
+    private func resumed(
+        _ number: UInt64, _ progress: InterruptedCall.Progress?, ax: Int64 = -38,
+        _ change: (inout DeadThread) -> Void = { _ in }
+    ) -> RestartedThread {
+        RestartedThread(
+            thread(number, ax: ax) {
+                $0.interruptedCall.progress = progress
+                change(&$0)
+            })
+    }
+
+    /// close, unlink, rename, linkat, mkdir
+    @Test(arguments: [UInt64(3), 87, 82, 265, 83]) func namesAndDescriptorsAreChangedOnce(number: UInt64) {
+        let again = resumed(number, .pending)
+        #expect(again.registers.ax == number && again.registers.ip == 0x1000 && again.registers.origAX == .max)
+        #expect(again.concern == nil && again.patches == [] && again.resumedCall == nil)
+        let done = resumed(number, .complete(result: 0))
+        #expect(done.registers.ax == 0 && done.registers.ip == 0x1002 && done.registers.origAX == .max)
+        #expect(done.concern == nil && done.patches == [] && done.resumedCall == nil)
+        let unknown = resumed(number, .uncertain)
+        #expect(unknown.registers.ax == number && unknown.registers.ip == 0x1000)
+        #expect(unknown.concern?.contains("made again") == true)
+        // A signal ended it, and its result says so.
+        let ended = resumed(number, .complete(result: 0), ax: -513)
+        #expect(ended.registers.ax == number && ended.registers.ip == 0x1000)
+        #expect(resumed(number, .complete(result: 0), ax: -2).registers.ax == UInt64(bitPattern: -2))
+    }
+
+    /// clone, fork, vfork, clone3
+    @Test(arguments: [UInt64(56), 57, 58, 435]) func aProcessIsStartedOnce(number: UInt64) {
+        let again = resumed(number, .pending)
+        #expect(again.registers.ax == number && again.registers.ip == 0x1000 && again.concern == nil)
+        let done = resumed(number, .complete(result: 77)) { $0.registers.dx = 0x5000 }
+        #expect(done.registers.ax == 77 && done.registers.ip == 0x1002 && done.patches == [])
+        #expect((done.concern != nil) == (number == 435))
+        let unknown = resumed(number, .uncertain)
+        #expect(unknown.registers.ax == UInt64(bitPattern: -4) && unknown.registers.ip == 0x1002)
+        #expect(unknown.concern?.contains("started a process") == true)
+    }
+
+    @Test func onlyCloneNotesANumberForItsCaller() {
+        func patches(_ number: UInt64, flags: UInt64) -> [MemoryPatch] {
+            resumed(number, .complete(result: 0x0102_0304)) {
+                $0.registers.di = flags
+                $0.registers.dx = 0x5000
+            }.patches
+        }
+        #expect(patches(56, flags: 0x10_0000) == [MemoryPatch(address: VirtualAddress(0x5000), bytes: [4, 3, 2, 1])])
+        #expect(patches(56, flags: 0x20_0000) == [])
+        #expect(patches(58, flags: 0x10_0000) == [])
+    }
+
+    /// What it has moved is in both places, and the process is refused for it (`CallsAtWorkTests`).
+    @Test func aMappingThatWasBeingMovedIsMovedAgain() {
+        let again = resumed(25, nil)
+        #expect(again.registers.ax == 25 && again.registers.ip == 0x1000 && again.concern == nil)
+    }
+
     @Test func aThreadThatHasNeverRunFindsItsNumber() {
         let child = RestartedThread(
             thread(56, ax: 0) { $0.unwrittenThreadID = UnwrittenThreadID(address: VirtualAddress(0x6000), number: 300) })

@@ -51,6 +51,10 @@ public struct SyntheticTypes {
         return add(name, kind: 4, members: members.count, value: size, extra: extra)
     }
 
+    public mutating func enumeration(_ values: [(name: String, value: UInt32)]) -> UInt32 {
+        add("", kind: 6, members: values.count, value: 4, extra: values.flatMap { [string($0.name), $0.value] })
+    }
+
     /// A structure of bit fields; offsets are in bits.
     public mutating func bitFields(
         _ name: String, size: UInt32, _ members: [(name: String, type: UInt32, first: UInt32, bits: UInt32)]
