@@ -32,6 +32,8 @@ public enum FileCatchUpWriter {
                 record.target = target.description
             }
             record.otherName = entry.otherName.flatMap(text)
+            record.modified = entry.modified.flatMap(plain)
+            record.accessed = entry.accessed.flatMap(plain)
             do throws(CheckpointError) {
                 guard entry.sizeBytes <= UInt64(Int64.max) else { throw .model("its size \(entry.sizeBytes) is not a size") }
                 if !entry.runs.isEmpty {
@@ -80,6 +82,9 @@ public enum FileCatchUpWriter {
             && path.bytes.count > 1
             ? path.description : nil
     }
+
+    /// A time that is one: a file of which the dead memory has another gets that of the restore.
+    private static func plain(_ time: FileTime) -> FileTime? { time.nanoseconds < 1_000_000_000 ? time : nil }
 
     /// The file that holds the pages of all entries, one after the other.
     private struct Contents: ~Copyable {

@@ -207,6 +207,8 @@ extension RecoveryManifest.FileCatchUp {
             links: UInt32(clamping: try node.optionalUnsigned("links") ?? 1), isWhole: try node.optionalFlag("whole") ?? false)
         target = try node.optionalText("target")
         otherName = try node.optionalAbsolutePath("other_name")
+        modified = try node.optional("modified", FileTime.init)
+        accessed = try node.optional("accessed", FileTime.init)
         for extent in extents {
             // off_t is signed: all ends must stay below 2^63.
             let ends = [extent.fileOffset, extent.contentOffset].map { $0.addingReportingOverflow(extent.length) }
@@ -220,5 +222,13 @@ extension RecoveryManifest.FileCatchUp {
         guard extents.isEmpty || content != nil else {
             throw ManifestError(place: node.place, problem: "has extents but no content")
         }
+    }
+}
+
+extension FileTime {
+    fileprivate init(_ node: ManifestNode) throws(ManifestError) {
+        self.init(
+            seconds: try node.integer("seconds", in: Int64.min...Int64.max),
+            nanoseconds: try node.integer("nanoseconds", in: 0...999_999_999))
     }
 }

@@ -147,6 +147,11 @@ extension RecoveryManifest.FileCatchUp {
             "extents": .array(extents.map { [JSONValue($0.fileOffset), JSONValue($0.length), JSONValue($0.contentOffset)] }),
             "held": .bool(isHeld), "links": JSONValue(links), "whole": .bool(isWhole),
             "target": JSONValue(target), "other_name": JSONValue(otherName),
+            "modified": modified?.json ?? .null, "accessed": accessed?.json ?? .null,
         ]
     }
+}
+
+extension FileTime {
+    fileprivate var json: JSONValue { ["seconds": JSONValue(seconds), "nanoseconds": JSONValue(nanoseconds)] }
 }

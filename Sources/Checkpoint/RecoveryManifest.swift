@@ -303,6 +303,9 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var target: String?
         /// The path of another one of these, which is the same file.
         public var otherName: String?
+        /// What the agent sets its times to once it is as it was; nil: they stay.
+        public var modified: FileTime?
+        public var accessed: FileTime?
 
         public struct Extent: Sendable, Equatable {
             public var fileOffset: UInt64

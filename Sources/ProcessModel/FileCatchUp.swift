@@ -26,6 +26,9 @@ public struct FileCatchUp: Sendable, Hashable {
         public var target: KernelString?
         /// Another entry's path, which is another name of this file; this entry has no runs then.
         public var otherName: KernelString?
+        /// When it was last written to and read, as programs see it (`i_mtime`, `i_atime`); nil: not read.
+        public var modified: FileTime?
+        public var accessed: FileTime?
 
         public init(
             path: KernelString, device: UInt64, inode: UInt64, mode: UInt32, uid: UInt32, gid: UInt32, links: UInt32 = 1,

@@ -30,6 +30,7 @@ extension FileCatchUp {
         guard fchown(new.number, file.uid, file.gid) == 0, fchmod(new.number, file.mode & 0o7777) == 0 else {
             throw systemError("its owner and mode cannot be set")
         }
+        try setTimes(of: file, new)
         return true
     }
 
@@ -45,6 +46,10 @@ extension FileCatchUp {
         }
         guard System.symlink(target, place.directory, place.name, uid: file.uid, gid: file.gid) == 0 else {
             throw systemError("it cannot be made")
+        }
+        let (accessed, modified) = (file.accessed?.specification, file.modified?.specification)
+        guard System.setTimes(place.directory, place.name, accessed: accessed, modified: modified) == 0 else {
+            throw systemError("its times cannot be set")
         }
         synchronizeDirectory(parent(of: file.path))
     }

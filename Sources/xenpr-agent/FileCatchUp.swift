@@ -55,12 +55,13 @@ struct FileCatchUp {
         guard let root = Descriptor(taking: System.open("/", O_RDONLY | O_DIRECTORY)) else { return }
         changedDirectories = ["/"] + files.filter { $0.mode & S_IFMT == S_IFDIR }.map(\.path)
         removedPaths = Set(removed.map(\.path))
+        let directoriesOfBefore = directoriesOfBefore(files, root)
         // Other names of files come after the files.
         for file in files.filter({ $0.otherName == nil }) + files.filter({ $0.otherName != nil }) {
             do throws(AgentError) {
                 if let other = file.otherName { try giveName(file, of: other, root) } else { try catchUp(file, root) }
             } catch {
-                problems.append(Problem(path: file.path, reason: error.description))
+                note(error, at: file.path)
             }
         }
         // Last, for a file may first have to be found under a name that it had no longer.
@@ -69,11 +70,14 @@ struct FileCatchUp {
             do throws(AgentError) {
                 try setAside(entry, root, keepsNewer: true)
             } catch {
-                problems.append(Problem(path: entry.path, reason: error.description))
+                note(error, at: entry.path)
             }
         }
+        setTimes(ofDirectories: directoriesOfBefore, root)
         sync()
     }
+
+    mutating func note(_ error: AgentError, at path: String) { problems.append(Problem(path: path, reason: error.description)) }
 
     /// Makes one file what it was.
     private mutating func catchUp(
@@ -131,7 +135,7 @@ struct FileCatchUp {
         files += 1
     }
 
-    /// Writes the extents, the size and, when they differ, owner and mode.
+    /// Writes the extents, the size, when they differ owner and mode, and last the times.
     private mutating func write(_ file: RecoveryManifest.File, to target: borrowing Descriptor, isNew: Bool) throws(AgentError)
     {
         guard let status = System.status(target.number) else { throw systemError("its status cannot be read") }
@@ -155,6 +159,7 @@ struct FileCatchUp {
         if status.st_mode & 0o7777 != mode || isNew, fchmod(target.number, mode) != 0 {
             throw systemError("its mode cannot be set")
         }
+        try setTimes(of: file, target)
     }
 
     private mutating func copy(

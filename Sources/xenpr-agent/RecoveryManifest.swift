@@ -178,6 +178,15 @@ struct RecoveryManifest {
         var target: String?
         /// The path of another one of these, which is the same file.
         var otherName: String?
+        /// When it was last written to and read; nil: not known.
+        var modified: Time?
+        var accessed: Time?
+    }
+
+    /// Since the epoch.
+    struct Time: Equatable {
+        let seconds: Int64
+        let nanoseconds: Int64
     }
 
     struct Extent {
@@ -494,5 +503,16 @@ extension RecoveryManifest.File {
         isWhole = json["whole"]?.boolValue ?? false
         target = json["target"]?.stringValue
         otherName = json["other_name"]?.stringValue
+        modified = json["modified"].flatMap(RecoveryManifest.Time.init)
+        accessed = json["accessed"].flatMap(RecoveryManifest.Time.init)
+    }
+}
+
+extension RecoveryManifest.Time {
+    fileprivate init?(_ json: JSONValue) {
+        guard let seconds = json["seconds"]?.integerValue, let nanoseconds = json["nanoseconds"]?.integerValue,
+            (0..<1_000_000_000).contains(nanoseconds)
+        else { return nil }
+        self.init(seconds: seconds, nanoseconds: nanoseconds)
     }
 }

@@ -175,6 +175,63 @@ import Testing
         #expect((try? FileManager.default.destinationOfSymbolicLink(atPath: place.path + "/link")) == nil)
     }
 
+    /// Seconds and nanoseconds of the last write and the last read.
+    private func times(_ path: String) throws -> [Int64] {
+        guard let root = Descriptor(taking: System.open("/", O_RDONLY | O_DIRECTORY)),
+            let status = System.status(root, String(path.dropFirst()))
+        else { throw systemError("\(path) is not there") }
+        return [status.st_mtim.tv_sec, status.st_mtim.tv_nsec, status.st_atim.tv_sec, status.st_atim.tv_nsec].map { Int64($0) }
+    }
+
+    @Test func givesFilesTheTimesThatTheyHad() throws {
+        let place = try Place()
+        try place.write("abcdef", to: "volume/files/1")
+        try place.write("0123456789", to: "old")
+        func timed(_ file: RecoveryManifest.File) -> RecoveryManifest.File {
+            var file = file
+            file.modified = .init(seconds: 900, nanoseconds: 123_456_789)
+            file.accessed = .init(seconds: 800, nanoseconds: 1)
+            return file
+        }
+        let old = place.file("old", inode: try place.inode(of: "old"), size: 10, extents: [extent(2, 3, 0)])
+        var link = place.file("link", size: 1, extents: [], content: nil)
+        link = RecoveryManifest.File(
+            path: link.path, inode: 1, size: 1, mode: 0o120777, uid: getuid(), gid: getgid(), content: nil, extents: [],
+            isHeld: false, links: 1, isWhole: false, target: "x")
+        let files = [timed(old), timed(place.file("new", size: 6, extents: [extent(0, 6, 0)])), timed(link)]
+        #expect(applied(files, in: place, at: nil) == [])
+        for name in ["old", "new", "link"] {
+            #expect(try times("\(place.path)/\(name)") == [900, 123_456_789, 800, 1], "\(name)")
+        }
+        var half = old
+        half.accessed = .init(seconds: 700, nanoseconds: 0)
+        #expect(applied([half], in: place, at: nil) == [])
+        let now = try times(place.path + "/old")
+        #expect(now[0] > 1000 && now[2] == 700, "what is not known stays as the restore has made it")
+    }
+
+    @Test func givesDirectoriesTheirTimesUnlessTheNewSystemHasChangedThem() throws {
+        let place = try Place()
+        try place.write("abcdef", to: "volume/files/1")
+        for name in ["old", "new"] {
+            try FileManager.default.createDirectory(atPath: "\(place.path)/\(name)", withIntermediateDirectories: false)
+        }
+        try FileManager.default.setAttributes(
+            [.modificationDate: Date(timeIntervalSince1970: 500)], ofItemAtPath: place.path + "/old")
+        func directory(_ name: String) -> RecoveryManifest.File {
+            var file = RecoveryManifest.File(
+                path: "\(place.path)/\(name)", inode: 1, size: 4096, mode: 0o040755, uid: getuid(), gid: getgid(),
+                content: nil, extents: [], isHeld: false, links: 2, isWhole: false)
+            file.modified = .init(seconds: 900, nanoseconds: 7)
+            return file
+        }
+        let inside = ["made", "new", "old"].map { place.file("\($0)/data", size: 6, extents: [extent(0, 6, 0)]) }
+        #expect(applied(["made", "new", "old"].map(directory) + inside, in: place, at: 1000) == [])
+        #expect(try times(place.path + "/old")[0...1] == [900, 7] && place.read("old/data") == "abcdef")
+        #expect(try times(place.path + "/made")[0...1] == [900, 7] && place.read("made/data") == "abcdef")
+        #expect(try times(place.path + "/new")[0] > 1000)
+    }
+
     @Test func doesNotFollowLinks() throws {
         let place = try Place()
         try place.write("abcdef", to: "volume/files/1")

@@ -39,6 +39,8 @@ import Testing
                 path: "/var/log/a", inode: 5, size: 10, mode: 0o100644, uid: 0, gid: 4_294_967_295, content: "files/1",
                 extents: [RecoveryManifest.FileCatchUp.Extent(fileOffset: 0, length: 10, contentOffset: 0)])
         ]
+        manifest.files[0].modified = FileTime(seconds: 1_700_000_000, nanoseconds: 999_999_999)
+        manifest.files[0].accessed = FileTime(seconds: -1, nanoseconds: 0)
         manifest.removed = [RecoveryManifest.RemovedFile(path: "/tmp/b", inode: 6)]
         manifest.gaps = [
             RecoveryManifest.Gap(object: "task 5", field: "mm", address: "0xffff888100000000", reason: "not present")
@@ -71,6 +73,7 @@ import Testing
         (#""largest_pid":2003"#, #""largest_pid":99999999"#),
         ("[[0,10,0]]", "[[0,10]]"), ("[[0,10,0]]", "[[-1,10,0]]"), ("[[0,10,0]]", "[[9223372036854775807,10,0]]"),
         (#""size":10"#, #""size":-1"#),
+        (#""nanoseconds":999999999"#, #""nanoseconds":1000000000"#), (#""seconds":-1"#, #""seconds":"1""#),
         (#""files/1""#, "null"), ("xenpr.recovery/1", "xenpr.recovery/2"), (#""degraded""#, #""fine""#), ("[0,3]", "[0,99999]"),
     ])
     func hostileValuesAreRefused(original: String, replacement: String) throws {

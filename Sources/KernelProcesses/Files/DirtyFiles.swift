@@ -280,6 +280,8 @@ struct DirtyFileWalk {
             links: try kernel.uint32(fields.links, of: inode),
             sizeBytes: try kernel.value(fields.size, of: inode), runs: runs, isHeld: isHeld,
             isWhole: filesystem.isInMemory)
+        entry.modified = try kernel.modified(inode, fields)
+        entry.accessed = try kernel.accessed(inode, fields)
         change(&entry)
         catchUp.entries.append(entry)
     }

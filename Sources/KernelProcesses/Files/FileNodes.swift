@@ -65,12 +65,8 @@ extension FileReader {
             uid: try kernel.uint32(fields.uid, of: inode), gid: try kernel.uint32(fields.gid, of: inode))
         node.mountID = try foreignMount(mount)
         if path.isDeleted {
-            node.modified = FileTime(
-                seconds: try kernel.signed(fields.modifiedSeconds, of: inode),
-                nanoseconds: try kernel.value(fields.modifiedNanoseconds, of: inode))
-            node.accessed = FileTime(
-                seconds: try kernel.signed(fields.accessedSeconds, of: inode),
-                nanoseconds: try kernel.value(fields.accessedNanoseconds, of: inode))
+            node.modified = try kernel.modified(inode, fields)
+            node.accessed = try kernel.accessed(inode, fields)
         }
         if path.isDeleted, try kernel.uint32(fields.links, of: inode) > 0 {
             if let (name, place) = try remainingName(of: inode, mount: mount) {
