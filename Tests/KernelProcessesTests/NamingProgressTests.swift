@@ -171,6 +171,18 @@ import Testing
         #expect(try progress(mkdir) { $0.di = path } == .pending)
     }
 
+    @Test func whatHasFailedIsMadeAgain() throws {
+        kernel.dentry("name", in: kernel.root, inode: nil)
+        for functions in [["dput", "do_mkdirat"], ["putname", "do_mkdirat"]] {
+            // ENOSPC
+            kernel.setCall(["__schedule"] + functions, leftovers: [0xffff_ffe4])
+            #expect(try progress(mkdir) == .pending)
+            // A filesystem that remembers nothing of what it has made.
+            kernel.setCall(["__schedule"] + functions)
+            #expect(try progress(mkdir) == .uncertain)
+        }
+    }
+
     @Test func withoutAWayToUnwindItIsNotKnown() throws {
         kernel.dentry("name", in: kernel.root, inode: kernel.inode(mode: 0o040755))
         kernel.setCall(["__schedule", "vfs_mkdir", "do_mkdirat"])

@@ -49,8 +49,9 @@ extension DeadKernel {
     ) throws(MemoryFault) -> InterruptedCall.Progress {
         let stage = makingStage(chain)
         guard case .leads(let made) = name else {
-            // What a path through links and mounts leads to is known while the call holds it, and not any more.
-            if case .isUnknown = name, stage == .past || stage == .leaving { return .uncertain }
+            // It has failed, unless the path leads through links and mounts, where what it leads to is known only while the call holds it, or the filesystem gives what it has
+            // made no name in the cache (kernfs_iop_mkdir, fs/kernfs/dir.c).
+            if stage == .past || stage == .leaving, try !holdsErrorNumber(task) { return .uncertain }
             return .pending
         }
         switch stage {

@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { kinds = 5 };
+enum { kinds = 6 };
 static struct {
     atomic_ulong rounds;
     atomic_int failed;
@@ -35,6 +35,11 @@ static void files(const char *name) {
     expect(unlink(name) == 0, "unlink");
 }
 
+static void directories(void) {
+    expect(mkdir("d", 0700) == 0, "mkdir");
+    expect(rmdir("d") == 0, "rmdir");
+}
+
 static void renames(void) {
     static char bytes[20000];
     int fd = open("new", O_WRONLY | O_CREAT | O_EXCL, 0600);
@@ -46,7 +51,9 @@ static void renames(void) {
 
 static void links(int fd) {
     expect(linkat(fd, "a", fd, "b", 0) == 0, "link");
-    expect(renameat(fd, "b", fd, "t") == 0, "rename");
+    expect(symlinkat("a", fd, "s") == 0, "symlink");
+    expect(renameat(fd, "s", fd, "t") == 0, "rename");
+    expect(unlinkat(fd, "b", 0) == 0, "unlinkat");
     expect(unlinkat(fd, "t", 0) == 0, "unlinkat");
 }
 
@@ -83,8 +90,9 @@ static void work(const char *home) {
         switch (kind) {
         case 0: files("f"); break;
         case 1: files(path); break;
-        case 2: renames(); break;
-        case 3: links(fd); break;
+        case 2: directories(); break;
+        case 3: renames(); break;
+        case 4: links(fd); break;
         default: children();
         }
         counts[kind].rounds++;
