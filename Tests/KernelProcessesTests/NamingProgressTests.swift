@@ -185,11 +185,10 @@ import Testing
 
     @Test func withoutAWayToUnwindItIsNotKnown() throws {
         kernel.dentry("name", in: kernel.root, inode: kernel.inode(mode: 0o040755))
-        kernel.setCall(["__schedule", "vfs_mkdir", "do_mkdirat"])
-        // Where the caller should be there is none.
-        kernel.setCall(["__schedule", "vfs_mkdir"], leftovers: [])
+        kernel.setCall(["__schedule", "vfs_mkdir"])
         let bottom = try kernel.dead.reader.pointer(kernel.layout.task.stackPointer, of: kernel.task)
-        kernel.memory.place([0xdead], at: bottom + 40)
+        // Where the entry should be, behind two return addresses and what lies between them.
+        kernel.memory.place([0xdead], at: bottom + 72)
         #expect(try progress(mkdir) == .uncertain)
     }
 
