@@ -118,6 +118,17 @@ import Testing
         }
     }
 
+    /// As in 7.2, and in a way that nobody knows.
+    @Test func numbersOfRegistersAreThoseOfTheKernel() throws {
+        kernel.dentry("name", in: kernel.root, inode: kernel.inode(mode: 0o040755))
+        kernel.stackRegister = 3
+        kernel.setCall(["__schedule", "dput", "filename_mkdirat"])
+        #expect(try progress(mkdir) == .complete(result: 0))
+        kernel.stackRegister = 7
+        kernel.setCall(["__schedule", "dput", "filename_mkdirat"])
+        #expect(try progress(mkdir) == .uncertain)
+    }
+
     /// The same functions, called on the way to EEXIST.
     @Test func aDirectoryThatWasInTheWayIsNotMade() throws {
         kernel.dentry("name", in: kernel.root, inode: kernel.inode(mode: 0o040755))

@@ -10,22 +10,13 @@ struct CallChain {
 }
 
 extension DeadKernel {
-    /// ORC_REG_* (arch/x86/include/asm/orc_types.h), the same since 4.14.
-    private enum UnwindRegister {
-        static let undefined: UInt64 = 0
-        static let previousStack: UInt64 = 1
-        static let frame: UInt64 = 4
-        static let stack: UInt64 = 5
-        static let frameIndirect: UInt64 = 8
-        static let stackIndirect: UInt64 = 9
-    }
-
     private static let chainLimit = 128
 
     /// Unwinds a task's kernel stack up to its user registers (unwind_next_frame, arch/x86/kernel/unwind_orc.c, Linux 5.10 to 7.2).
     /// - Returns: nil where the way does not lead there: through code of which the kernel has no table, or through damage.
     func callChain(of task: TaskAddress) throws(MemoryFault) -> CallChain? {
-        guard let layout = layout.unwinding, let own = unwindTable(layout), var frame = try innermostFrame(of: task, layout)
+        guard let layout = layout.unwinding, let own = unwindTable(layout), let numbers = try? unwindRegisters(layout, own),
+            var frame = try innermostFrame(of: task, layout)
         else {
             return nil
         }
@@ -38,7 +29,7 @@ extension DeadKernel {
                 // What follows a call can belong to another path through the function.
                 let at = frame.isInterrupted ? frame.instruction : frame.instruction - 1
                 let entry = try entry(for: at, layout, own, &modules)
-                if try caller(of: &frame, by: entry, layout) == end { return chain }
+                if try caller(of: &frame, by: entry, layout, numbers) == end { return chain }
             }
         } catch {
             // What leads elsewhere than along a stack is no call chain, and no fault of the process's either.
@@ -86,7 +77,7 @@ extension DeadKernel {
     /// Goes on to the caller.
     /// - Returns: where the registers lie that the frame has, for one of an interrupted instruction.
     private func caller(
-        of frame: inout Frame, by entry: VirtualAddress?, _ layout: UnwindLayout
+        of frame: inout Frame, by entry: VirtualAddress?, _ layout: UnwindLayout, _ numbers: UnwindRegisters
     ) throws(MemoryFault) -> VirtualAddress? {
         guard let entry else { throw MemoryFault(.damaged("code without unwind entries"), at: frame.instruction) }
         func stackWord(_ address: VirtualAddress) throws(MemoryFault) -> VirtualAddress {
@@ -97,10 +88,10 @@ extension DeadKernel {
         }
         let stack: VirtualAddress =
             switch try reader.value(layout.stackRegister, of: entry) {
-            case UnwindRegister.stack: try moved(frame.stack, by: layout.stackOffset)
-            case UnwindRegister.frame: try moved(frame.base, by: layout.stackOffset)
-            case UnwindRegister.stackIndirect: try moved(stackWord(frame.stack), by: layout.stackOffset)
-            case UnwindRegister.frameIndirect: try stackWord(moved(frame.base, by: layout.stackOffset))
+            case numbers.stack: try moved(frame.stack, by: layout.stackOffset)
+            case numbers.frame: try moved(frame.base, by: layout.stackOffset)
+            case numbers.stackIndirect: try moved(stackWord(frame.stack), by: layout.stackOffset)
+            case numbers.frameIndirect: try stackWord(moved(frame.base, by: layout.stackOffset))
             default: throw MemoryFault(.damaged("a frame that is found by another register"), at: entry)
             }
         let frameRegister = try reader.value(layout.frameRegister, of: entry)
@@ -130,9 +121,9 @@ extension DeadKernel {
         }
         if let field = layout.signal, registers == nil { frame.isInterrupted = try reader.value(field, of: entry) == 1 }
         switch frameRegister {
-        case UnwindRegister.undefined: break
-        case UnwindRegister.previousStack: frame.base = try stackWord(moved(stack, by: layout.frameOffset))
-        case UnwindRegister.frame: frame.base = try stackWord(moved(old.base, by: layout.frameOffset))
+        case UnwindRegisters.undefined: break
+        case numbers.previousStack: frame.base = try stackWord(moved(stack, by: layout.frameOffset))
+        case numbers.frame: frame.base = try stackWord(moved(old.base, by: layout.frameOffset))
         default: throw MemoryFault(.damaged("a frame pointer that is found by another register"), at: entry)
         }
         return registers

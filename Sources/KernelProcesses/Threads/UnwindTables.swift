@@ -43,6 +43,19 @@ struct UnwindLayout: Sendable {
     }
 }
 
+/// What the numbers of registers in such entries mean (ORC_REG_*, arch/x86/include/asm/orc_types.h).
+struct UnwindRegisters: Sendable, Hashable {
+    let stack, frame, previousStack, frameIndirect, stackIndirect: UInt64
+    /// The caller's is the same.
+    static let undefined: UInt64 = 0
+
+    /// From 4.14 on, and as 7.2 has them.
+    static let known = [
+        UnwindRegisters(stack: 5, frame: 4, previousStack: 1, frameIndirect: 8, stackIndirect: 9),
+        UnwindRegisters(stack: 3, frame: 4, previousStack: 8, frameIndirect: 10, stackIndirect: 9),
+    ]
+}
+
 /// A table of such entries: `places` says, ascending, from which instruction on each is valid, as a distance from the number itself.
 struct UnwindTable: Sendable {
     var places: VirtualAddress
@@ -85,6 +98,16 @@ extension DeadKernel {
         let count = (end.rawValue - places.rawValue) / 4
         return count <= UInt64(UnwindTable.limit)
             ? UnwindTable(places: places, entries: entries, count: Int(count)) : nil
+    }
+
+    /// The numbers that a kernel's table uses: where a function begins, there is nothing on the stack but the address that it returns to.
+    func unwindRegisters(_ layout: UnwindLayout, _ table: UnwindTable) throws(MemoryFault) -> UnwindRegisters? {
+        guard let function = manifest.symbols.addresses["schedule"],
+            let entry = try table.entry(for: function, size: layout.size, memory: reader.memory)?.entry,
+            try reader.value(layout.stackOffset, of: entry) == 8
+        else { return nil }
+        let stack = try reader.value(layout.stackRegister, of: entry)
+        return UnwindRegisters.known.first { $0.stack == stack }
     }
 
     /// The tables of the modules that are loaded.

@@ -16,6 +16,8 @@ final class SyntheticKernel {
     private var ends: [String: VirtualAddress] = [:]
     private var nextFunction = VirtualAddress(0xffff_ffff_8100_0000)
     private var nextObject = VirtualAddress(0xffff_8880_0100_0000)
+    /// What its unwind entries call the stack pointer: 5, or as in 7.2 3.
+    var stackRegister: UInt64 = 5
     private(set) var task = TaskAddress.null
     private(set) var credentials = VirtualAddress.null
     private(set) var root = VirtualAddress.null
@@ -177,9 +179,10 @@ final class SyntheticKernel {
         writeUnwindTable()
     }
 
-    /// Every function has a frame of three words below its return address, and the entry has the user registers (ORC_REG_SP, ORC_TYPE_CALL and ORC_TYPE_REGS of 6.4).
+    /// Every function has a frame of three words below its return address, but for the first instruction of `schedule`, and the entry has the user registers (ORC_TYPE_CALL and ORC_TYPE_REGS of 6.4).
     private func writeUnwindTable() {
         guard let layout = layout.unwinding else { return }
+        _ = instruction(of: "schedule")
         let (places, entries) = (VirtualAddress(0xffff_ffff_8200_0000), VirtualAddress(0xffff_ffff_8210_0000))
         let functions = ends.keys.sorted { (symbols[$0] ?? .null) < (symbols[$1] ?? .null) }
         var distances: [UInt64] = []
@@ -188,8 +191,8 @@ final class SyntheticKernel {
             if index % 2 == 0 { distances.append(UInt64(distance)) } else { distances[index / 2] |= UInt64(distance) << 32 }
             let entry = entries + index * layout.size
             memory.place(Array(repeating: 0, count: layout.size / 8), at: entry)
-            set(layout.stackRegister, of: entry, to: 5)
-            set(layout.stackOffset, of: entry, to: function == Self.entry ? 0 : 32)
+            set(layout.stackRegister, of: entry, to: stackRegister)
+            set(layout.stackOffset, of: entry, to: function == Self.entry ? 0 : function == "schedule" ? 8 : 32)
             set(layout.type, of: entry, to: function == Self.entry ? 3 : 2)
         }
         memory.place(distances, at: places)
