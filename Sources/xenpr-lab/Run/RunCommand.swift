@@ -67,7 +67,8 @@ struct Run: AsyncParsableCommand {
         let result = await run.run()
         if let report { try result.writeReport(to: report) }
         if let dump { try Self.keepDump(of: setting.directory, as: dump) }
-        print(Summary.text(of: result))
+        // At once, before what else is said of this run: a pipe would get it at the program's end.
+        FileHandle.standardOutput.write(Data((Summary.text(of: result) + "\n").utf8))
         let hasPassed = result.failed == 0 && result.failure == nil
         if faults, result.failure == nil {
             guard hasPassed, let host = machine as? XenMachine else {
