@@ -39,6 +39,11 @@ struct CallsAtWork {
                     .degraded, pid: process.pid,
                     reason: "system call \(number) was at work; it is made again, but may have been done")
             }
+            if SystemCallNumber.takingResults.contains(number), thread.registers.si > 1 {
+                return Obstacle(
+                    .degraded, pid: process.pid,
+                    reason: "it waited for several results of asynchronous I/O; those that it had already taken may be missing")
+            }
             guard let reason = concern(thread.registers, isSettled: isSettled, in: group, file) else { return nil }
             return Obstacle(.degraded, pid: process.pid, reason: reason)
         }

@@ -48,6 +48,9 @@ enum SystemCallNumber {
     /// O_EXCL.
     static let exclusive: UInt64 = 0o200
 
+    /// io_getevents, io_pgetevents: of the context in di they wait for as many results as si says, and take each when it is there.
+    static let takingResults: Set<UInt64> = [208, 333]
+
     /// Calls of System V IPC that have done nothing while they sleep, and all when they do not.
     static let systemVWaits: Set<UInt64> = [semop, msgsnd, msgrcv, semtimedop]
 

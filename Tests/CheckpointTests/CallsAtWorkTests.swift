@@ -7,7 +7,7 @@ import Testing
     /// The verdict over the group whose worker is in a call on a descriptor of this kind.
     private func verdict(
         _ number: UInt64, on kind: OpenFile.Kind, flags: UInt32 = 2, _ stage: InterruptedCall.Stage = .preempted,
-        length: UInt64 = 100, transferred: UInt64? = nil, progress: InterruptedCall.Progress? = nil
+        second: UInt64 = 0, length: UInt64 = 100, transferred: UInt64? = nil, progress: InterruptedCall.Progress? = nil
     ) throws -> Verdict {
         var sample = SyntheticGroup()
         sample.add(20, kind, flags: flags)
@@ -20,6 +20,7 @@ import Testing
         sample.group.processes[worker].threads[0].interruptedCall.stage = stage
         sample.group.processes[worker].threads[0].interruptedCall.transferredBytes = transferred
         sample.group.processes[worker].threads[0].interruptedCall.progress = progress
+        sample.group.processes[worker].threads[0].registers.si = second
         sample.group.processes[worker].threads[0].registers.dx = length
         return GroupCheckpoint.assess(sample.group).verdict
     }
@@ -45,6 +46,13 @@ import Testing
         #expect(try verdict(0, on: file) == .full)
         #expect(try verdict(1, on: file) == .full)
         #expect(try verdict(39, on: pipe) == .full)
+    }
+
+    /// io_getevents: who waits for one result has taken none, who waits for several may have.
+    @Test func whoWaitsForSeveralResultsIsTold() throws {
+        #expect(try verdict(208, on: file, .asleep, second: 1) == .full)
+        #expect(try verdict(208, on: file, .asleep, second: 2) == .degraded)
+        #expect(try verdict(208, on: file, .preempted, second: 1) == .degraded)
     }
 
     @Test func aMappingThatWasBeingMovedRefuses() throws {

@@ -81,11 +81,9 @@ extension DeadKernel {
             guard let mode = try? reader.value(files.file.mode, of: file), mode & Self.writable != 0,
                 let inode = try? reader.pointer(files.file.inode, of: file), inode.isKernel,
                 let writers = try? reader.int32(files.catchUp.writerCount, of: inode), writers > 0,
-                let superblock = try? reader.pointer(files.inode.superblock, of: inode), superblock.isKernel,
-                let device = try? reader.value(files.superblock.device, of: superblock),
-                let number = try? reader.value(files.inode.number, of: inode)
+                let identity = try? identity(ofInode: inode)
             else { continue }
-            found.insert(InodeIdentity(device: device, inode: number))
+            found.insert(identity)
         }
         return found
     }
