@@ -200,20 +200,18 @@ enum System {
 
     /// Sets when an open file was last read and written to (futimens); a time that is nil stays.
     static func setTimes(_ descriptor: Int32, accessed: timespec?, modified: timespec?) -> Int32 {
-        // UTIME_OMIT (include/linux/stat.h).
-        let omitted = timespec(tv_sec: 0, tv_nsec: 0x3fff_fffe)
-        let times = [accessed ?? omitted, modified ?? omitted]
         // The call reads two times from an array of two, which lives across it.
-        return unsafe futimens(descriptor, times)
+        unsafe futimens(descriptor, [accessed ?? omitted, modified ?? omitted])
     }
 
     /// The same for a name in a directory, a symbolic link being itself (utimensat).
     static func setTimes(_ directory: borrowing Descriptor, _ name: String, accessed: timespec?, modified: timespec?) -> Int32 {
-        let omitted = timespec(tv_sec: 0, tv_nsec: 0x3fff_fffe)
-        let times = [accessed ?? omitted, modified ?? omitted]
         // The call reads two times from an array of two, which lives across it, as does the zero-terminated copy of the name.
-        return unsafe utimensat(directory.number, name, times, AT_SYMLINK_NOFOLLOW)
+        unsafe utimensat(directory.number, name, [accessed ?? omitted, modified ?? omitted], AT_SYMLINK_NOFOLLOW)
     }
+
+    /// UTIME_OMIT (include/linux/stat.h): a time that stays.
+    private static let omitted = timespec(tv_sec: 0, tv_nsec: 0x3fff_fffe)
 
     /// What a descriptor refers to; nil when it is not open.
     static func status(_ descriptor: Int32) -> stat? {
