@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -125,6 +126,10 @@ int xpr_filter_devices(int cgroup, const uint64_t *instructions, uint32_t count,
 int xpr_enter_namespace(int namespace) { return setns(namespace, 0); }
 
 int xpr_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+
+int xpr_semaphore(void) {
+    return eventfd(0, EFD_SEMAPHORE | EFD_NONBLOCK | EFD_CLOEXEC);
+}
 
 int xpr_take_descriptor(pid_t process, int descriptor) {
     int pidfd = xpr_pidfd_open(process);

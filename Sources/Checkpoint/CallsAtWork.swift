@@ -102,9 +102,9 @@ struct CallsAtWork {
         switch file.kind {
         case .path, .memfd: isWrite && file.flags & appends != 0
         case .pipe, .fifo, .eventfd, .timerfd, .signalfd, .inotify, .fanotify, .unixSocket, .inetSocket, .netlinkSocket,
-            .packetSocket, .terminal:
+            .packetSocket, .tunnel, .terminal:
             true
-        case .epoll, .namespace, .unsupported: false
+        case .epoll, .namespace, .pidfd, .unsupported: false
         }
     }
 }

@@ -33,6 +33,7 @@ struct FileAssessor: Sendable {
     /// The names of those who send to a unix socket, and so to its queue when CRIU fills it.
     private var senders: [UInt64: Set<KernelString?>] = [:]
     private let sharedMemory: [SharedMemoryID: SharedMemory]
+    private let processes: Set<Int32>
     let terminals: TerminalAssessor
     /// Files without a name that travel in the checkpoint, by device and inode.
     private var ghosts: Set<[UInt64]> = []
@@ -46,6 +47,7 @@ struct FileAssessor: Sendable {
     init(_ group: ProtectedGroup, held: Set<FileID>, inhabited: InhabitedNamespaces = .none) {
         self.inhabited = inhabited
         pipes = group.pipes
+        processes = Set(group.processes.map(\.pid))
         sharedMemory = group.sharedMemory
         terminals = TerminalAssessor(group, held: held)
         fanotify = FanotifyAssessor(group, held: held)
@@ -74,9 +76,7 @@ struct FileAssessor: Sendable {
         case .pipe(let id): assess(pipe: id, file: file, name: "pipe")
         case .fifo(let node, let id):
             assess(pipe: id, file: file, name: "named pipe \(node.path)")
-        case .eventfd(_, let isSemaphore):
-            isSemaphore ? .refused("an eventfd in semaphore mode, which CRIU turns into a counter") : .full
-        case .epoll, .signalfd, .timerfd: .full
+        case .eventfd, .epoll, .signalfd, .timerfd: .full
         case .memfd(let id):
             sharedMemory[id]?.memfd == nil ? .refused("a memfd that could not be read") : .full
         case .inotify(let instance): assess(instance)
@@ -85,6 +85,12 @@ struct FileAssessor: Sendable {
         case .inetSocket(let socket): assess(socket)
         case .netlinkSocket(let socket): socket.assessment
         case .packetSocket(let socket): socket.assessment
+        // Where it is known which network namespaces come back.
+        case .tunnel: .full
+        // CRIU 3.17 knows none: the process opens it itself in place of what its descriptor leads to (see ``Prologue``).
+        case .pidfd(let process):
+            processes.contains(process)
+                ? FileAssessment(treatment: .null) : .refused("a pidfd of a process that is not of the group, or has ended")
         case .terminal: terminals.assess(id)
         case .namespace(let kind, let number): inhabited.assess(kind, number)
         case .unsupported(let what): .refused(what)
@@ -136,7 +142,6 @@ struct FileAssessor: Sendable {
 
     private func assess(pipe id: PipeID, file: OpenFile, name: String) -> FileAssessment {
         guard let pipe = pipes[id] else { return .refused("a \(name) that could not be read") }
-        if pipe.isPacketMode { return .refused("a \(name) in packet mode") }
         if let total = pipe.readers, total > readers[id] ?? 0 {
             return readers[id] == nil
                 ? .degraded("the reader of a \(name) is outside the group; writes lead to /dev/null", .null)

@@ -18,6 +18,7 @@ enum FileImage {
         case fanotify = 12
         case netlinkSocket = 13
         case namespace = 14
+        case tunnel = 15
         case timerfd = 17
         case memfd = 18
     }
@@ -57,6 +58,13 @@ enum FileImage {
                     file.unsigned(10, node.mode)
                 }
             })
+    }
+
+    /// An open file that CRIU is given (`--inherit-fd`): it takes the one of this name for what a regular file's entry stands for, whatever it is (`inherited_fd` of
+    /// criu/files.c).
+    static func lent(id: UInt32, name: String, flags: UInt32) -> ProtobufMessage {
+        let node = FileNode(path: KernelString(bytes: Array("/\(name)".utf8)), type: .other, mode: 0)
+        return regular(id: id, node: node, flags: flags, position: noPosition, owner: FileOwner(), checksSize: false)
     }
 
     /// `fown_entry`.
@@ -102,6 +110,18 @@ enum FileImage {
                 entry.unsigned(2, reopenFlags(file.flags))
                 entry.message(3, fileOwner(file.owner))
                 entry.unsigned(4, counter)
+            })
+    }
+
+    /// `tunfile_entry`; its path is a regular file entry of the same id.
+    static func tunnel(id: UInt32, _ tunnel: TunnelFile, network: UInt32?) -> ProtobufMessage {
+        entry(
+            .tunnel, id: id, field: 11,
+            ProtobufMessage { entry in
+                entry.unsigned(1, id)
+                if let device = tunnel.device { entry.data(2, device.bytes) }
+                if tunnel.isDetached { entry.flag(3, true) }
+                if let network { entry.unsigned(4, network) }
             })
     }
 

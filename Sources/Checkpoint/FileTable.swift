@@ -13,6 +13,8 @@ struct FileTable: Sendable {
     /// Entries below /proc/N of processes that have ended.
     private(set) var ended: [(entry: UInt32, process: Int32)] = []
     private(set) var types: [UInt32: FileImage.EntryType] = [:]
+    /// Made by the agent.
+    private(set) var lent: [RecoveryManifest.LentFile] = []
     private(set) var queues: [(socket: UnixSocket, receiver: UInt32)] = []
     /// TCP connections that go on, with their sockets.
     private(set) var connections: [(file: FileID, socket: InetSocket, connection: TCPConnection)] = []
@@ -83,7 +85,15 @@ struct FileTable: Sendable {
     func terminalObstacle(of process: DeadProcess) -> Obstacle? { assessor.terminals.obstacle(of: process) }
 
     private func assess(_ file: OpenFile, id: FileID) -> FileAssessment {
-        let assessment = assessor.assess(file, id: id)
+        let assessment: FileAssessment
+        if case .tunnel(let tunnel) = file.kind {
+            assessment = networks?.assessment(of: tunnel) ?? .refused("a tunnel of the guest's network (\(tunnel.node.path))")
+        } else {
+            assessment = assessor.assess(file, id: id)
+        }
+        if case .pidfd = file.kind, assessment.severity == nil, held.receivers[id] != nil {
+            return .degraded("a pidfd on its way through a unix socket leads to /dev/null", .null)
+        }
         guard assessment.severity != .refused, held.unsendable.contains(id) else { return assessment }
         return .degraded("descriptors on their way through a unix socket are lost, for CRIU could not send them again")
     }
@@ -151,7 +161,8 @@ struct FileTable: Sendable {
                 FileImage.regular(id: raw, node: node, flags: file.flags, position: 0, owner: file.owner, checksSize: false))
             append(id, .fifo, FileImage.fifo(id: raw, pipe: pipe))
             addGhost(node, entry: raw)
-        case .eventfd(let counter, _): append(id, .eventfd, FileImage.eventfd(id: raw, counter: counter, file: file))
+        case .eventfd(let counter, true): lend(.semaphore(counter: counter), file, id: id)
+        case .eventfd(let counter, false): append(id, .eventfd, FileImage.eventfd(id: raw, counter: counter, file: file))
         case .epoll(let targets): append(id, .epoll, FileImage.epoll(id: raw, targets: restorable(targets, of: id), file: file))
         case .timerfd(let timer): append(id, .timerfd, FileImage.timerfd(id: raw, timer: timer, file: file))
         case .signalfd(let mask): append(id, .signalfd, FileImage.signalfd(id: raw, mask: mask, file: file))
@@ -186,12 +197,24 @@ struct FileTable: Sendable {
         case .packetSocket(let socket):
             let network = networks?.id(ofSocket: socket.options)
             append(id, .packetSocket, SocketImage.packet(id: raw, socket: socket, file: file, network: network))
+        case .tunnel(let tunnel):
+            entries.append(
+                FileImage.regular(
+                    id: raw, node: tunnel.node, flags: file.flags, position: FileImage.noPosition, owner: file.owner,
+                    checksSize: false))
+            append(id, .tunnel, FileImage.tunnel(id: raw, tunnel, network: networks?.id(ofNumber: tunnel.networkNamespace)))
         case .namespace(let kind, let number):
             guard let namespace = assessor.inhabited.id(kind, number) else { break }
             append(id, .namespace, FileImage.namespace(id: raw, kind: kind, namespace: namespace, file: file))
         case .terminal: terminalFiles.append(id)
-        case .unsupported: break
+        case .pidfd, .unsupported: break
         }
+    }
+
+    private mutating func lend(_ kind: RecoveryManifest.LentFile.Kind, _ file: OpenFile, id: FileID) {
+        let name = "xenpr-lent/\(id.rawValue)"
+        lent.append(RecoveryManifest.LentFile(name: name, flags: FileImage.reopenFlags(file.flags), kind: kind))
+        append(id, .regular, FileImage.lent(id: id.rawValue, name: name, flags: file.flags))
     }
 
     private mutating func addPath(_ node: FileNode, file: OpenFile, id: FileID) {
@@ -246,9 +269,14 @@ struct FileTable: Sendable {
                 kept.append(target)
             }
         }
-        if kept.count < targets.count {
+        // Those of processes the process registers itself.
+        let lost = targets.count { target in
+            guard let file = target.file, case .pidfd = group.openFiles[file]?.kind else { return true }
+            return free[file]?.contains(target.descriptor) != true
+        }
+        if kept.count < lost {
             assessments[id] = .degraded(
-                "\(targets.count - kept.count) registrations of an epoll instance are lost with what they watched")
+                "\(lost - kept.count) registrations of an epoll instance are lost with what they watched")
         }
         return kept
     }

@@ -78,6 +78,8 @@ public enum GroupCheckpoint {
         record.requiredMounts = plan.files.markedMounts
         record.requiredDevices = plan.packetSockets.devices
         record.sockets = plan.socketOptions.sockets
+        record.pipes = plan.packetPipes.pipes
+        record.lentFiles = plan.files.lent
         record.pseudoTerminals = MountedTerminals.numbersInGuest(
             of: plan.files.terminals?.made ?? [], plan.namespaces.mounts)
         record.hasNetworkNamespace = plan.namespaces.networks != nil
@@ -139,6 +141,7 @@ public enum GroupCheckpoint {
 extension RecoveryManifest.Group {
     fileprivate mutating func setNetworks(_ networks: GroupNetworks, processes: [DeadProcess]) {
         links = networks.members.flatMap { NetworkAssessment.links(of: $0.namespace, in: networks) }
+        lowerDevices = networks.members.flatMap { NetworkAssessment.lowerDevices(of: $0.namespace, in: networks) }
         networkSettings = networks.root.namespace.settings
         innerNetworks = networks.members.dropFirst().compactMap { member in
             processes.first { $0.namespaces.network == member.number }.map {

@@ -161,11 +161,15 @@ struct GroupNamespaces: Sendable {
                 guard case .systemVSharedMemory(let memory, let segment, let namespace, _) = space.mappings[index].kind,
                     namespace != ipcNumber
                 else { continue }
+                guard space.mappings[index].hugePageBytes == 0 else {
+                    space.mappings[index].kind = .unsupported("System V shared memory of the guest, of huge pages")
+                    continue
+                }
                 space.mappings[index].kind = .sharedAnonymous(memory)
                 names.insert(segment)
             }
-            guard !names.isEmpty else { continue }
             group.addressSpaces[id] = space
+            guard !names.isEmpty else { continue }
             let list = names.sorted().map { "\($0)" }.joined(separator: ", ")
             found.append(
                 Obstacle(

@@ -25,6 +25,18 @@ struct GroupNetworks: Sendable {
     /// The id in the images of the namespace that a process is in.
     func id(of process: DeadProcess) -> UInt32 { (members.first { $0.number == process.namespaces.network } ?? root).id }
 
+    /// The id in the images of a namespace by its inode number; nil: it is not of the group.
+    func id(ofNumber number: UInt32) -> UInt32? { members.first { $0.number == number }?.id }
+
+    /// What becomes of a program's tunnel: it goes with its device.
+    func assessment(of tunnel: TunnelFile) -> FileAssessment {
+        guard let member = members.first(where: { $0.number == tunnel.networkNamespace }) else {
+            return .refused("a tunnel in a network namespace which no process of the group is in")
+        }
+        guard let device = tunnel.device, !NetworkAssessment.hasTunnel(device, member.namespace, in: self) else { return .full }
+        return .refused("the tunnel \(device), which cannot be made again")
+    }
+
     /// The id in the images of the namespace that a socket is in; nil: there is but one.
     func id(ofSocket options: SocketOptions) -> UInt32? {
         members.count == 1 ? nil : (members.first { $0.number == options.networkNamespace } ?? root).id

@@ -10,6 +10,7 @@ struct GroupPlan: Sendable {
     let hugePages: HugePages
     let cgroups: GroupCgroups
     let socketOptions: LateSocketOptions
+    let packetPipes: PacketPipes
     let packetSockets: PacketSocketPlan
     let processes: [ProcessPlan]
     private(set) var files: FileTable
@@ -44,11 +45,13 @@ struct GroupPlan: Sendable {
         }
         let socketOptions = LateSocketOptions(group, files: files)
         self.socketOptions = socketOptions
+        let packetPipes = PacketPipes(group, files: files)
+        self.packetPipes = packetPipes
         let packetSockets = PacketSocketPlan(group, files: files, hasNetworkNamespace: namespaces.networks != nil)
         self.packetSockets = packetSockets
         let found =
             group.obstacles + tree.obstacles + namespaces.obstacles + foreignSegments + hiddenWatches + hugePages.obstacles
-            + cgroups.obstacles + socketOptions.obstacles
+            + cgroups.obstacles + socketOptions.obstacles + packetPipes.obstacles
             + packetSockets.obstacles + pids.obstacles + users.obstacles
             + ProcessFiles.obstacles(of: group, isNamespace: pids.number != nil)
             + MountedFiles.obstacles(of: group, files: files, in: namespaces.mounts)

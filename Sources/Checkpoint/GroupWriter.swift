@@ -30,6 +30,7 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
             try write(process, cgroupSet: cgroups.set(of: process.process), seccomp: seccomp, pages: &supply)
         }
         try writeDescriptorTables()
+        try writePackets()
         try writeSharedMemory(pages: &supply)
         try writeQueues()
         try writeTerminals()
@@ -339,15 +340,23 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         var image = try ImageWriter(kind, name: name, in: directory)
         for id in pipes.sorted() {
             guard let pipe = plan.group.pipes[id] else { throw .model("pipe \(id) could not be read") }
+            // The agent fills those with packets, which CRIU would not keep apart.
+            let contents = pipe.pieces.isEmpty ? pipe.queuedBytes : []
             try image.append(
                 ProtobufMessage { entry in
                     entry.unsigned(1, id.rawValue)
-                    entry.unsigned(2, UInt32(clamping: pipe.queuedBytes.count))
+                    entry.unsigned(2, UInt32(clamping: contents.count))
                     if pipe.capacityBytes > 0 { entry.unsigned(3, pipe.capacityBytes) }
                 })
-            try image.append(payload: pipe.queuedBytes)
+            try image.append(payload: contents)
         }
         bytes &+= try image.finish()
+    }
+
+    private mutating func writePackets() throws(CheckpointError) {
+        for (pipe, id) in zip(plan.packetPipes.pipes, plan.packetPipes.ids) {
+            try writeRaw(pipe.contents, plan.group.pipes[id]?.queuedBytes ?? [])
+        }
     }
 
     /// `remap_file_path_entry`, `ghost_file_entry` and the contents of files whose names were removed.

@@ -23,7 +23,9 @@ enum IPCAssessment {
         for segment in namespace.segments {
             let name = "System V shared memory \(segment.permissions.id)"
             checkCreator(segment.permissions, name)
-            if segment.isHuge { add(.refused, "\(name) is of huge pages") }
+            if segment.hugePageBytes != 0, segment.wholeBytes != segment.sizeBytes {
+                add(.degraded, "\(name) has the size of its huge pages now, \(segment.wholeBytes) bytes")
+            }
             if segment.permissions.mode & toBeRemoved != 0 {
                 add(.degraded, "\(name) was to go with its last user (IPC_RMID); it stays now")
             }
@@ -60,7 +62,7 @@ enum IPCAssessment {
         var open: (segment: SharedSegment, start: UInt64, end: UInt64)?
         func isWhole() -> Bool {
             guard let open else { return true }
-            return open.end - open.start == (open.segment.sizeBytes &+ 4095) & ~4095
+            return open.end - open.start == open.segment.wholeBytes
         }
         for mapping in space.mappings {
             guard case .systemVSharedMemory(_, let id, _, _) = mapping.kind else { continue }

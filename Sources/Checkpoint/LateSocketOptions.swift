@@ -1,6 +1,6 @@
 import ProcessModel
 
-/// Options of sockets that the agent sets when CRIU is done, through a descriptor of a process that has the socket (pidfd_getfd(2)).
+/// Options of sockets that CRIU leaves to the agent, which sets them through a descriptor of a process that has the socket (pidfd_getfd(2)).
 struct LateSocketOptions: Sendable {
     private(set) var sockets: [RecoveryManifest.Socket] = []
     private(set) var obstacles: [Obstacle] = []
@@ -16,12 +16,10 @@ struct LateSocketOptions: Sendable {
                 }
             if !options.isEmpty { waiting[id] = options }
         }
-        for process in group.processes {
-            let descriptors = process.descriptorTable.flatMap { group.descriptorTables[$0]?.descriptors } ?? []
-            for descriptor in descriptors {
-                guard let options = waiting.removeValue(forKey: descriptor.file) else { continue }
-                sockets.append(RecoveryManifest.Socket(pid: process.pid, descriptor: descriptor.number, options: options))
-            }
+        let holders = group.holders(of: Set(waiting.keys))
+        for (file, holder) in holders.sorted(by: { $0.key < $1.key }) {
+            guard let options = waiting.removeValue(forKey: file) else { continue }
+            sockets.append(RecoveryManifest.Socket(pid: holder.pid, descriptor: holder.descriptor, options: options))
         }
         // It is on its way from one process to another.
         for options in waiting.values {

@@ -66,8 +66,11 @@ enum NamespaceImage {
     static func segment(_ segment: SharedSegment) -> ProtobufMessage {
         ProtobufMessage { entry in
             entry.message(1, description(segment.permissions))
-            entry.unsigned(2, segment.sizeBytes)
+            // CRIU takes what is attached of one that is smaller than its huge pages for a part of something (fixup_sysv_shmems of criu/shmem.c).
+            entry.unsigned(2, segment.hugePageBytes == 0 ? segment.sizeBytes : segment.wholeBytes)
             entry.flag(3, true)
+            // SHM_HUGETLB
+            if segment.hugePageBytes != 0 { entry.unsigned(4, MemoryImage.hugePageSize(segment.hugePageBytes) | 0o4000) }
         }
     }
 

@@ -92,16 +92,30 @@ enum NetworkAssessment {
             return isPlain(device.name) && isPlain(peer.device.name) && (peer.isInGuest || networks.hasBothEnds(peer))
         }
         if device.kind == bridge { return isPlain(device.name) }
-        return device.isLoopback || fallbackTunnels.contains(device.name) && device.flags & isUp == 0
+        if device.isLoopback || isFallback(device) { return true }
+        return device.details.map { isPlain(device.name) && $0.isUnderstood(lower: namespace.lowerDevices[device.index]) }
+            ?? false
+    }
+
+    private static func isFallback(_ device: NetworkDevice) -> Bool {
+        fallbackTunnels.contains(device.name) && device.flags & isUp == 0
     }
 
     /// Whether CRIU makes it, and the namespace does not have it by itself.
     private static func isMade(_ device: NetworkDevice, of namespace: NetworkNamespace) -> Bool {
-        namespace.peers[device.index] != nil || device.kind == bridge
+        namespace.peers[device.index] != nil || device.kind == bridge || device.details != nil && !isFallback(device)
+    }
+
+    /// Whether it is a device that CRIU makes, of a program's tunnel.
+    static func hasTunnel(_ name: KernelString, _ namespace: NetworkNamespace, in networks: GroupNetworks) -> Bool {
+        namespace.devices.contains { device in
+            guard device.name == name, case .tunnel = device.details else { return false }
+            return comesBack(device, of: namespace, in: networks)
+        }
     }
 
     /// Whether CRIU and `ip` take a device's name for nothing else.
-    private static func isPlain(_ name: KernelString) -> Bool {
+    static func isPlain(_ name: KernelString) -> Bool {
         // IFNAMSIZ is 16 with the end.
         (1...15).contains(name.bytes.count) && name.bytes.first != UInt8(ascii: "-") && name.bytes != Array(".".utf8)
             && name.bytes != Array("..".utf8)
@@ -117,6 +131,15 @@ enum NetworkAssessment {
             guard let peer = namespace.peers[device.index], peer.isInGuest else { return nil }
             let master = peer.master.flatMap { $0.kind == bridge && isPlain($0.name) ? end($0) : nil }
             return RecoveryManifest.Link(device: device.name.description, peer: end(peer.device), bridge: master)
+        }
+    }
+
+    /// What the agent sees to that it is in the guest.
+    static func lowerDevices(of namespace: NetworkNamespace, in networks: GroupNetworks) -> [RecoveryManifest.LowerDevice] {
+        namespace.devices.filter { comesBack($0, of: namespace, in: networks) }.compactMap { device in
+            guard let lower = namespace.lowerDevices[device.index]?.device else { return nil }
+            return RecoveryManifest.LowerDevice(
+                device: device.name.description, lower: end(lower), bridgeNumber: lower.kind == bridge ? lower.index : nil)
         }
     }
 
@@ -156,17 +179,18 @@ enum NetworkAssessment {
     /// The agent knows it by this name.
     private static let lockTable = "xenpr-lock"
 
-    /// `net_device_entry` of images/netdev.proto; type 1 is LOOPBACK, 2 VETH, 6 BRIDGE.
+    /// `net_device_entry` of images/netdev.proto; type 1 is LOOPBACK, 2 VETH, 3 TUN, 6 BRIDGE, 7 MACVLAN, 8 SIT.
     static func message(_ device: NetworkDevice, of namespace: NetworkNamespace, in networks: GroupNetworks)
         -> ProtobufMessage
     {
         ProtobufMessage { entry in
-            entry.unsigned(1, UInt32(device.isLoopback ? 1 : device.kind == bridge ? 6 : 2))
+            entry.unsigned(1, device.details?.imageType ?? UInt32(device.isLoopback ? 1 : device.kind == bridge ? 6 : 2))
             entry.unsigned(2, device.index)
             entry.unsigned(3, device.mtu)
             entry.unsigned(4, device.flags)
             entry.data(5, device.name.bytes)
-            if isMade(device, of: namespace) { entry.data(7, device.hardwareAddress) }
+            if isMade(device, of: namespace), !device.hardwareAddress.isEmpty { entry.data(7, device.hardwareAddress) }
+            device.details?.append(to: &entry)
             if let peer = namespace.peers[device.index] {
                 entry.unsigned(12, peer.device.index)
                 if let id = networks.id(ofPeer: peer) { entry.unsigned(13, id) }

@@ -51,6 +51,9 @@ struct PIDNamespace: Sendable {
         }
         group.processes.sort { $0.pid < $1.pid }
         for id in group.openFiles.keys {
+            if case .pidfd(let process) = group.openFiles[id]?.kind {
+                group.openFiles[id]?.kind = .pidfd(process: inside(process))
+            }
             guard let pid = group.openFiles[id]?.owner.pid, pid != 0 else { continue }
             group.openFiles[id]?.owner.pid = UInt32(bitPattern: inside(Int32(bitPattern: pid)))
         }

@@ -7,6 +7,8 @@ struct ProcessPlan: Sendable {
     /// In the order of the process's threads.
     var threads: [RestartedThread] = []
     var stub: RestartStub?
+    /// The page of its word by which threads wait for one of them (see ``Prologue``); nil: none does.
+    var flagPage: VirtualAddress?
     var patches: [MemoryPatch] = []
     var obstacles: [Obstacle] = []
 
@@ -25,7 +27,9 @@ struct ProcessPlan: Sendable {
         threads = process.threads.map(RestartedThread.init)
         for thread in threads { if let concern = thread.concern { degrade(concern) } }
         patches = threads.flatMap(\.patches)
-        makeStub(in: space)
+        var prologues = Prologues(process, in: group)
+        for concern in prologues.concerns { obstacles.append(concern) }
+        makeStub(in: space, &prologues.ofThreads)
     }
 
     private mutating func degrade(_ reason: String) { obstacles.append(Obstacle(.degraded, pid: process.pid, reason: reason)) }
@@ -60,10 +64,6 @@ struct ProcessPlan: Sendable {
     }
 
     private mutating func checkProcess(_ group: ProtectedGroup, _ namespaces: GroupNamespaces) {
-        // CRIU saves it and does not set it (criu/cr-restore.c of 3.17 and 4.1).
-        if process.personality != 0 {
-            degrade("it had the personality 0x\(String(process.personality, radix: 16)), which CRIU does not set again")
-        }
         let own = process.namespaces
         let host = group.initNamespaces
         let expected = namespaces.pidNumber ?? host.pid
@@ -94,7 +94,6 @@ struct ProcessPlan: Sendable {
             if filters.contains(where: \.hasListener) { refuse("\(name) is under a seccomp filter with a listener") }
         case .other(let mode): refuse("\(name) is in the unknown seccomp mode \(mode)")
         }
-        if thread.credentials.noNewPrivileges { degrade("\(name) had no_new_privs, which CRIU before 4.0 does not set again") }
         // SCHED_DEADLINE and SCHED_EXT; CRIU knows the parameters of neither, and its restore fails.
         if thread.scheduling.policy > 5 {
             refuse("\(name) has the scheduling policy \(thread.scheduling.policy), which CRIU cannot set")
@@ -128,13 +127,6 @@ struct ProcessPlan: Sendable {
             case .unsupported(let what): refuse("mapping at \(mapping.start): \(what)")
             default: break
             }
-            // Memory that may only be executed gets a key of the kernel's own, also when it is mapped again.
-            if mapping.protectionKey != 0, mapping.protection != 4 {
-                refuse("mapping at \(mapping.start): protection key \(mapping.protectionKey), which CRIU does not set")
-            }
-        }
-        if space.locksFutureMappings {
-            degrade("it locked its future memory (mlockall MCL_FUTURE), which CRIU does not set again")
         }
         if let mapping = space.mappings.first(where: \.isLockedOnFault) {
             degrade("its memory from \(mapping.start) on was locked when touched (MLOCK_ONFAULT), and is locked as a whole now")
@@ -160,38 +152,50 @@ struct ProcessPlan: Sendable {
         if rings.count > space.asynchronousIO.count { refuse("it has a ring of asynchronous I/O without a context") }
     }
 
-    private mutating func makeStub(in space: AddressSpace) {
-        let calls = threads.filter { $0.resumedCall != nil }.count
-        guard calls > 0 else { return }
-        let size = (UInt64(min(calls, RestartStub.slotLimit)) * RestartStub.slotSize + 0xfff) & ~0xfff
-        guard calls <= RestartStub.slotLimit, let address = RestartStub.place(among: space.mappings, byteCount: size) else {
-            degrade("\(calls) calls in the middle start again, for there was no room for their continuation")
-            for index in threads.indices {
-                guard let call = threads[index].resumedCall else { continue }
-                threads[index].registers.ip = threads[index].registers.ip &- 2
-                threads[index].registers.ax = call.number
-                threads[index].registers.origAX = .max
-                threads[index].resumedCall = nil
-            }
+    private mutating func makeStub(in space: AddressSpace, _ prologues: inout [Prologue?]) {
+        let size = RestartStub.byteCount(calls: threads.count { $0.resumedCall != nil }, prologues.compactMap(\.self))
+        guard size > 0 else { return }
+        let needsFlag = prologues.contains { $0?.steps.contains(.tell) ?? false }
+        let all = size + (needsFlag ? RestartStub.pageSize : 0)
+        guard size <= RestartStub.byteLimit, let address = RestartStub.place(among: space.mappings, byteCount: all) else {
+            giveUpStub(&prologues)
             return
         }
+        let flag = VirtualAddress(rawValue: address.rawValue &+ size)
+        if needsFlag { flagPage = flag }
         var made = RestartStub(address: address)
         for index in threads.indices {
             if let call = threads[index].resumedCall { made.resume(call, registers: &threads[index].registers) }
+            if let prologue = prologues[index] { made.begin(prologue, flag: flag, registers: &threads[index].registers) }
         }
         stub = made
+    }
+
+    private mutating func giveUpStub(_ prologues: inout [Prologue?]) {
+        let calls = threads.count { $0.resumedCall != nil }
+        if calls > 0 { degrade("\(calls) calls in the middle start again, for there was no room for their continuation") }
+        if prologues.contains(where: { $0 != nil }) { refuse("there was no room in its memory for what it has to set itself") }
+        for index in threads.indices {
+            guard let call = threads[index].resumedCall else { continue }
+            threads[index].registers.ip = threads[index].registers.ip &- 2
+            threads[index].registers.ax = call.number
+            threads[index].registers.origAX = .max
+            threads[index].resumedCall = nil
+        }
     }
 
     /// The address space with the stub in it.
     func addressSpace(_ original: AddressSpace) -> AddressSpace {
         guard let stub else { return original }
         var space = original
+        func add(_ start: VirtualAddress, _ byteCount: UInt64, protection: UInt32) {
+            let end = VirtualAddress(rawValue: start.rawValue &+ byteCount)
+            space.mappings.append(Mapping(start: start, end: end, offsetBytes: 0, protection: protection, kind: .anonymous))
+        }
         // PROT_READ | PROT_EXEC
-        let mapping = Mapping(
-            start: stub.address, end: VirtualAddress(rawValue: stub.address.rawValue &+ stub.byteCount), offsetBytes: 0,
-            protection: 5,
-            kind: .anonymous)
-        space.mappings.append(mapping)
+        add(stub.address, stub.byteCount, protection: 5)
+        // PROT_READ | PROT_WRITE
+        if let flagPage { add(flagPage, RestartStub.pageSize, protection: 3) }
         space.mappings.sort { $0.start < $1.start }
         return space
     }

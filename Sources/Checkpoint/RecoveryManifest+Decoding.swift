@@ -111,9 +111,18 @@ extension RecoveryManifest.Group {
             return process
         }
         sockets = try node.optionalList("sockets") { (node) throws(ManifestError) in try RecoveryManifest.Socket(node) }
+        lentFiles = try node.optionalList("lent_files") { (node) throws(ManifestError) in try RecoveryManifest.LentFile(node) }
+        pipes = try node.optionalList("pipes") { (node) throws(ManifestError) in try RecoveryManifest.Pipe(node) }
         imagesGroup = try node.optionalUnsigned("images_group").map { UInt32(clamping: $0) }
         needsOldMounts = try node.optionalFlag("old_mounts") ?? false
         hasNetworkNamespace = try node.optionalFlag("network_namespace") ?? false
+        lowerDevices = try node.optionalList("lower_devices") { (node) throws(ManifestError) in
+            guard let lower = try node.optional("lower", { (node) throws(ManifestError) in try RecoveryManifest.LinkEnd(node) })
+            else { throw ManifestError(place: node.place, problem: "has no device") }
+            return RecoveryManifest.LowerDevice(
+                device: try node.fileName("device"), lower: lower,
+                bridgeNumber: try node.optionalUnsigned("bridge").map { UInt32(clamping: $0) })
+        }
         links = try node.optionalList("links") { (node) throws(ManifestError) in
             let ends = (
                 try node.optional("peer") { (node) throws(ManifestError) in try RecoveryManifest.LinkEnd(node) },
@@ -182,6 +191,30 @@ extension RecoveryManifest.Socket {
                 LateSocketOption(
                     name: try node.text("name"), level: try node.integer("level", in: 0...255),
                     number: try node.integer("number", in: 0...Int32.max), value: try node.integer("value", in: 0...Int32.max))
+            })
+    }
+}
+
+extension RecoveryManifest.LentFile {
+    fileprivate init(_ node: ManifestNode) throws(ManifestError) {
+        guard let counter = UInt64(try node.text("semaphore")) else {
+            throw ManifestError(place: node.place, problem: "is no file that is known")
+        }
+        self.init(
+            name: try node.text("name"), flags: try node.integer("flags", in: 0...UInt32.max),
+            kind: .semaphore(counter: counter))
+    }
+}
+
+extension RecoveryManifest.Pipe {
+    fileprivate init(_ node: ManifestNode) throws(ManifestError) {
+        self.init(
+            pid: try node.integer("pid", in: 1...RecoveryManifest.pidLimit),
+            descriptor: try node.integer("descriptor", in: 0...Int32.max), contents: try node.fileName("contents"),
+            pieces: try node.list("pieces") { (node) throws(ManifestError) in
+                ProcessModel.Pipe.Piece(
+                    byteCount: try node.integer("bytes", in: 0...Int(Int32.max)),
+                    isPacket: try node.optionalFlag("packet") ?? false)
             })
     }
 }

@@ -50,7 +50,9 @@ extension RecoveryManifest.Group {
                 requiredDevices.map { ["name": .string($0.name), "number": JSONValue($0.number)] }),
             "pseudo_terminals": .array(pseudoTerminals.map { JSONValue($0) }),
             "processes": .array(processes.map(\.json)), "bytes": JSONValue(bytes), "pages": JSONValue(pages),
-            "sockets": .array(sockets.map(\.json)),
+            "sockets": .array(sockets.map(\.json)), "pipes": .array(pipes.map(\.json)),
+            "lower_devices": .array(lowerDevices.map(\.json)),
+            "lent_files": .array(lentFiles.map(\.json)),
             "images_group": imagesGroup.map { JSONValue($0) } ?? .null,
             "network_namespace": .bool(hasNetworkNamespace), "links": .array(links.map(\.json)),
             "network_settings": .array(networkSettings.map(\.json)),
@@ -69,6 +71,12 @@ extension NetworkSetting {
 extension RecoveryManifest.Link {
     fileprivate var json: JSONValue {
         ["device": .string(device), "peer": peer.json, "bridge": bridge?.json ?? .null]
+    }
+}
+
+extension RecoveryManifest.LowerDevice {
+    fileprivate var json: JSONValue {
+        ["device": .string(device), "lower": lower.json, "bridge": bridgeNumber.map { JSONValue($0) } ?? .null]
     }
 }
 
@@ -114,6 +122,26 @@ extension RecoveryManifest.Socket {
             ]
         }
         return ["pid": JSONValue(pid), "descriptor": JSONValue(descriptor), "options": .array(options)]
+    }
+}
+
+extension RecoveryManifest.LentFile {
+    fileprivate var json: JSONValue {
+        let kind =
+            switch kind {
+            // Of 64 bits, which a number of JSON does not have.
+            case .semaphore(let counter): JSONValue.Member("semaphore", .string("\(counter)"))
+            }
+        return .object([JSONValue.Member("name", .string(name)), JSONValue.Member("flags", JSONValue(flags)), kind])
+    }
+}
+
+extension RecoveryManifest.Pipe {
+    fileprivate var json: JSONValue {
+        let pieces = pieces.map { piece -> JSONValue in ["bytes": JSONValue(piece.byteCount), "packet": .bool(piece.isPacket)] }
+        return [
+            "pid": JSONValue(pid), "descriptor": JSONValue(descriptor), "contents": .string(contents), "pieces": .array(pieces),
+        ]
     }
 }
 

@@ -102,12 +102,18 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var pages: UInt64
         /// Those that the agent has to set options of.
         public var sockets: [Socket] = []
+        /// Those that the agent has to fill.
+        public var pipes: [Pipe] = []
+        /// Open files that the agent makes and lends to CRIU.
+        public var lentFiles: [LentFile] = []
         /// The guest's group that is group 0 in its own user namespace, whose root restores it and so has to read its images; nil: it has none.
         public var imagesGroup: UInt32?
         /// It is in a network namespace of its own. Its images lock the connections in it, and the agent unlocks them.
         public var hasNetworkNamespace = false
         /// What connects that namespace with the guest.
         public var links: [Link] = []
+        /// Devices of the guest that its macvlans lie on.
+        public var lowerDevices: [LowerDevice] = []
         /// What that namespace has below /proc/sys/net.
         public var networkSettings: [NetworkSetting] = []
         /// Further network namespaces of its processes.
@@ -150,6 +156,15 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var peer: LinkEnd
         /// What the peer is a port of.
         public var bridge: LinkEnd?
+    }
+
+    /// A network device of the guest that one of a group's own lies on (macvlan).
+    public struct LowerDevice: Sendable, Equatable {
+        /// The name of that one.
+        public var device: String
+        public var lower: LinkEnd
+        /// Its number where it is a bridge, which the agent makes if nobody has; nil: it is none.
+        public var bridgeNumber: UInt32?
     }
 
     /// A network device of the guest, and what the agent gives it.
@@ -222,6 +237,29 @@ public struct RecoveryManifest: Sendable, Equatable {
             self.descriptor = descriptor
             self.options = options
         }
+    }
+
+    /// A pipe in which packets wait (O_DIRECT), by an end of it.
+    public struct Pipe: Sendable, Equatable {
+        public var pid: Int32
+        public var descriptor: Int32
+        /// The name of the file beside the images that has all the bytes, without its ".img".
+        public var contents: String
+        public var pieces: [ProcessModel.Pipe.Piece]
+    }
+
+    /// An open file of a kind that CRIU makes none of.
+    public struct LentFile: Sendable, Equatable {
+        public enum Kind: Sendable, Equatable {
+            /// An eventfd of which a read takes one (EFD_SEMAPHORE).
+            case semaphore(counter: UInt64)
+        }
+
+        /// What stands for it in the images.
+        public var name: String
+        /// O_*.
+        public var flags: UInt32
+        public var kind: Kind
     }
 
     /// The ports of a TCP connection.

@@ -29,8 +29,8 @@ import ProcessModel
 struct RestartStub: Sendable {
     static let slotSize: UInt64 = 64
     static let pageSize: UInt64 = 4096
-    /// Threads with such a call that one stub serves: 64 pages.
-    static let slotLimit = Int(64 * pageSize / slotSize)
+    /// How large one may become.
+    static let byteLimit: UInt64 = 1024 * pageSize
 
     /// Start of the stub; a multiple of the page size.
     let address: VirtualAddress
@@ -76,6 +76,17 @@ struct RestartStub: Sendable {
         registers.origAX = .max
     }
 
+    /// Adds what a thread does before it goes on, and points its registers at it.
+    mutating func begin(_ prologue: Prologue, flag: VirtualAddress, registers: inout GeneralRegisters) {
+        let place = VirtualAddress(rawValue: address.rawValue &+ UInt64(bytes.count))
+        let code = PrologueCode.make(prologue, at: place, flag: flag, then: registers)
+        bytes +=
+            code.bytes
+            + Array(repeating: 0xcc, count: (Int(Self.slotSize) - code.bytes.count % Int(Self.slotSize)) % Int(Self.slotSize))
+        registers.ip = place.rawValue &+ UInt64(code.start)
+        registers.origAX = .max
+    }
+
     private static let timespecOffset: UInt64 = 32
 
     /// Gives an argument another value.
@@ -97,6 +108,15 @@ struct RestartStub: Sendable {
             defer { registers.r10 = value }
             return [0x49, 0xba] + registers.r10.littleEndianBytes
         }
+    }
+
+    /// What a stub needs, in whole pages.
+    static func byteCount(calls: Int, _ prologues: [Prologue]) -> UInt64 {
+        var stub = RestartStub(address: VirtualAddress(rawValue: 0))
+        var registers = GeneralRegisters()
+        for prologue in prologues { stub.begin(prologue, flag: stub.address, registers: &registers) }
+        let bytes = UInt64(stub.bytes.count) + UInt64(calls) * slotSize
+        return (bytes + pageSize - 1) / pageSize * pageSize
     }
 
     /// A place for a stub of `byteCount` bytes between the mappings, away from stacks that grow; nil: none.

@@ -110,6 +110,7 @@ public final class DeadKernel {
     var knownModuleTypes: [String: TypeTable] = [:]
     /// nil: not looked for yet.
     var knownPacketSockets: PacketSocketLayout??
+    var knownTunnelFiles: TunnelFileLayout??
 
     /// The symbols that the walk asks for.
     public static var symbols: Set<String> {

@@ -83,7 +83,7 @@ struct GroupBuilder {
             name: name, cgroupPath: KernelString("/xenpr/" + name), clocks: clocks, initNamespaces: initNamespaces)
         files = FileReader(
             kernel: kernel.reader, layout: kernel.layout.files, clocks: clocks,
-            overlays: kernel.overlayInodes, packets: kernel.packetSockets)
+            overlays: kernel.overlayInodes, packets: kernel.packetSockets, tunnels: kernel.tunnelFiles)
         pages = KernelPages(kernel: kernel)
     }
 

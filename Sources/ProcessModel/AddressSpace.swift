@@ -21,6 +21,8 @@ public struct AddressSpace: Sendable {
     public var transparentHugePagesDisabled = false
     /// `mm->def_flags` has VM_LOCKED: mlockall(MCL_FUTURE).
     public var locksFutureMappings = false
+    /// Protection keys that pkey_alloc(2) has given out, by their bits; key 0 is everybody's.
+    public var protectionKeys: UInt16 = 1
     /// MMF_DUMP_*: which kinds of memory go into a core dump, as /proc/PID/coredump_filter has it.
     public var coredumpFilter = AddressSpace.defaultCoredumpFilter
     /// MMF_DUMP_FILTER_DEFAULT with CONFIG_CORE_DUMP_DEFAULT_ELF_HEADERS, as distributions have it.

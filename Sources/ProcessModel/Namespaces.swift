@@ -97,13 +97,20 @@ public struct SharedSegment: Sendable, Hashable {
     public var sizeBytes: UInt64
     /// Its contents.
     public var memory: SharedMemoryID
-    public var isHuge: Bool
+    /// Size of its pages where they are hugetlb's; 0: they are not.
+    public var hugePageBytes: UInt64
 
-    public init(permissions: IPCPermissions, sizeBytes: UInt64, memory: SharedMemoryID, isHuge: Bool) {
+    public init(permissions: IPCPermissions, sizeBytes: UInt64, memory: SharedMemoryID, hugePageBytes: UInt64 = 0) {
         self.permissions = permissions
         self.sizeBytes = sizeBytes
         self.memory = memory
-        self.isHuge = isHuge
+        self.hugePageBytes = hugePageBytes
+    }
+
+    /// Of whole pages, as it is attached (do_shmat of ipc/shm.c).
+    public var wholeBytes: UInt64 {
+        let rest = max(hugePageBytes, 4096) &- 1
+        return (sizeBytes &+ rest) & ~rest
     }
 }
 

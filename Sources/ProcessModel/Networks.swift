@@ -3,6 +3,8 @@ public struct NetworkNamespace: Sendable, Hashable {
     public var devices: [NetworkDevice] = []
     /// The other ends of its devices that are a veth, by their number.
     public var peers: [UInt32: NetworkPeer] = [:]
+    /// What its devices that are a macvlan lie on, by their number.
+    public var lowerDevices: [UInt32: NetworkPeer] = [:]
     /// Routes of IPv4 that somebody has set. Those that the kernel makes for addresses are not among them.
     public var routes: [NetworkRoute] = []
     /// Routes that are not understood: of several ways, or by the kernel's nexthop objects.
@@ -47,6 +49,8 @@ public struct NetworkDevice: Sendable, Hashable {
     public var addresses: [NetworkAddress] = []
     /// Number of the device, of the same namespace, that it is a port of; 0: none.
     public var master: UInt32 = 0
+    /// nil: what it was made with is not known, or it is nothing but its kind.
+    public var details: Details?
 
     public init(index: UInt32, name: KernelString, mtu: UInt32, flags: UInt32, isLoopback: Bool) {
         self.index = index

@@ -18,6 +18,9 @@ public struct OpenFile: Sendable {
         case inetSocket(InetSocket)
         case netlinkSocket(NetlinkSocket)
         case packetSocket(PacketSocket)
+        case tunnel(TunnelFile)
+        /// A descriptor of a process, by its id in the guest's own pid namespace.
+        case pidfd(process: Int32)
         case terminal(TerminalFile)
         /// A namespace by its inode number, as a file below /proc/N/ns keeps it.
         case namespace(NamespaceKind, number: UInt32)
@@ -143,14 +146,14 @@ public struct Pipe: Sendable, Hashable {
     public var queuedBytes: [UInt8]
     /// F_GETPIPE_SZ (`max_usage` pages).
     public var capacityBytes: UInt32
-    /// O_DIRECT pipes keep packets apart, which queued bytes cannot show.
-    public var isPacketMode: Bool
+    /// What the queued bytes are made of, where some of them are packets (O_DIRECT): a read takes no more than one. Empty: none is.
+    public var pieces: [Piece]
     /// `pipe->readers` and `pipe->writers`: open descriptions in the whole guest, by which an end outside the group is known; nil: not read.
     public var readers: UInt32?
     public var writers: UInt32?
 
     public init(
-        inode: UInt64, queuedBytes: [UInt8], capacityBytes: UInt32, isPacketMode: Bool = false, readers: UInt32? = nil,
+        inode: UInt64, queuedBytes: [UInt8], capacityBytes: UInt32, pieces: [Piece] = [], readers: UInt32? = nil,
         writers: UInt32? = nil
     ) {
         self.readers = readers
@@ -158,7 +161,18 @@ public struct Pipe: Sendable, Hashable {
         self.inode = inode
         self.queuedBytes = queuedBytes
         self.capacityBytes = capacityBytes
-        self.isPacketMode = isPacketMode
+        self.pieces = pieces
+    }
+
+    /// A packet, or what was written between packets.
+    public struct Piece: Sendable, Hashable {
+        public var byteCount: Int
+        public var isPacket: Bool
+
+        public init(byteCount: Int, isPacket: Bool) {
+            self.byteCount = byteCount
+            self.isPacket = isPacket
+        }
     }
 }
 

@@ -42,6 +42,8 @@ public struct FloatingPointState: Sendable, Hashable {
     /// Components 2 and up that are present, by their number (2: upper halves of YMM, 5: opmask, 6: ZMM_Hi256, 7: Hi16_ZMM, 9: PKRU), each with
     /// the bytes that CPUID gives for it.
     public var components: [UInt8: [UInt8]]
+    /// The thread was on a CPU, and its rights to protection keys (component 9) are those of when it had last come off one.
+    public var hasOldKeyRights = false
 
     public init(legacy: [UInt8], presentComponents: UInt64, components: [UInt8: [UInt8]] = [:]) {
         self.legacy = legacy

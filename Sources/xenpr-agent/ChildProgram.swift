@@ -10,6 +10,8 @@ struct ChildProgram {
     var cgroup: String?
     /// Whether it, and all that it makes, runs without transparent huge pages.
     var disablesHugePages = false
+    /// Descriptors that it gets, under the numbers that they have here.
+    var lent: [Int32] = []
     /// What is set in its environment beside what the agent has.
     var environment: [(name: String, value: String)] = []
     /// It gets a cgroup namespace of its own, whose root is the cgroup that it runs in.
@@ -48,6 +50,7 @@ struct ChildProgram {
         dup2(file, 1)
         dup2(file, 2)
         xpr_close_from_on_exec(3)
+        for number in lent where fcntl(number, F_SETFD, 0) != 0 { _exit(ExitCode.notExecutable) }
         for variable in environment { System.setEnvironment(variable.name, to: variable.value) }
         System.execute(arguments)
         _exit(errno == ENOENT ? ExitCode.notFound : ExitCode.notExecutable)

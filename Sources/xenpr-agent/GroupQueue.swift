@@ -3,8 +3,8 @@ import Glibc
 /// Restores groups, several at a time.
 struct GroupQueue {
     let groups: [RecoveryManifest.Group]
-    /// Where their directories are.
-    let directory: String
+    /// Where the recovery volume is mounted.
+    let volume: String
 
     /// A group whose CRIU runs.
     private struct Active {
@@ -60,7 +60,7 @@ struct GroupQueue {
         guard group.hasImages else {
             return .failure(NotStarted(group: result(group, .skipped, reasons.isEmpty ? ["nothing was saved of it"] : reasons)))
         }
-        var restore = GroupRestore(group: group, directory: "\(directory)/\(group.name)")
+        var restore = GroupRestore(group: group, volume: volume)
         let begin = monotonicSeconds()
         do throws(AgentError) {
             try terminals.release(group)
@@ -77,9 +77,8 @@ struct GroupQueue {
             try active.restore.finish(active.program)
             let moment = unixSeconds()
             let reasons =
-                reasons(of: group) + [active.restore.connectionProblem].compactMap { $0 } + active.restore.completeConnections()
-                + active.restore.completeNetworkSettings() + active.restore.completeLinks() + active.restore.completeThreads()
-                + active.restore.completeRoot() + active.restore.completeSockets() + active.restore.completeCgroups()
+                reasons(of: group) + [active.restore.connectionProblem].compactMap { $0 } + active.restore.problems
+                + active.restore.completeCgroups()
             return result(group, .restored, reasons, monotonicSeconds() - active.begin, restoredAt: moment)
         } catch {
             return result(group, .failed, [error.description], monotonicSeconds() - active.begin)

@@ -1,15 +1,28 @@
-/// What connects a group's own network namespace with the guest. CRIU makes both devices of each pair; what the guest's is part of was gone with the dead kernel.
+/// What connects a group's own network namespace with the guest. CRIU makes both devices of each pair, and macvlans on devices that the guest has; what the guest's are part of was gone
+/// with the dead kernel.
 extension GroupRestore {
     /// How CRIU names the devices of the guest.
-    var linkOptions: [String] { group.links.flatMap { ["--external", "veth[\($0.device)]:\($0.peer.name)"] } }
+    var linkOptions: [String] {
+        group.links.flatMap { ["--external", "veth[\($0.device)]:\($0.peer.name)"] }
+            + group.lowerDevices.flatMap { ["--external", "macvlan[\($0.device)]:\($0.lower.name)"] }
+    }
 
-    /// Fails when a device of the guest has a name already that CRIU needs.
-    func checkLinks() throws(AgentError) {
+    /// Sees to the devices of the guest that CRIU needs. Fails when it has one already that CRIU makes, or has none that CRIU needs.
+    func prepareLinks() throws(AgentError) {
         for link in group.links where exists(link.peer.name) {
             throw AgentError(
                 description:
                     "the guest has a network device \(link.peer.name) already, which was the other end of the group's \(link.device)"
             )
+        }
+        for item in group.lowerDevices where !exists(item.lower.name) {
+            guard let number = item.bridgeNumber else {
+                throw AgentError(
+                    description: "the guest has no network device \(item.lower.name), on which the group's \(item.device) lies")
+            }
+            // Its number is what `ip` shows behind the name of what lies on it.
+            let problems = makeBridge(item.lower, number: number)
+            guard problems.isEmpty else { throw AgentError(description: problems.joined(separator: "; ")) }
         }
     }
 
@@ -17,34 +30,41 @@ extension GroupRestore {
     func completeLinks() -> [String] {
         group.links.flatMap { link in
             var problems: [String] = []
-            func tell(_ arguments: [String]) {
-                do throws(AgentError) {
-                    guard try ChildProgram(arguments: ["ip"] + arguments).run(timeoutSeconds: timeoutSeconds) != 0 else {
-                        return
-                    }
-                    problems.append(
-                        "`ip \(arguments.joined(separator: " "))` failed: \(link.device) is not connected as it was")
-                } catch { problems.append("\(link.device) is not connected as it was: \(error)") }
-            }
-            func configure(_ end: RecoveryManifest.LinkEnd) {
-                for address in end.addresses { tell(["address", "replace", address, "dev", "\(end.name)"]) }
-                if end.isUp { tell(["link", "set", "\(end.name)", "up"]) }
-            }
             if let bridge = link.bridge {
                 // Who made it before the crash finds it as it was then, or has made it again already.
-                if !exists(bridge.name) {
-                    let address = bridge.hardwareAddress.isEmpty ? [] : ["address", bridge.hardwareAddress]
-                    tell(["link", "add", "name", "\(bridge.name)"] + address + ["type", "bridge"])
-                    configure(bridge)
-                }
-                tell(["link", "set", "\(link.peer.name)", "master", "\(bridge.name)"])
+                if !exists(bridge.name) { problems += makeBridge(bridge) }
+                problems += tell(["link", "set", "\(link.peer.name)", "master", "\(bridge.name)"])
             }
             if !link.peer.hardwareAddress.isEmpty {
-                tell(["link", "set", "\(link.peer.name)", "address", link.peer.hardwareAddress])
+                problems += tell(["link", "set", "\(link.peer.name)", "address", link.peer.hardwareAddress])
             }
-            configure(link.peer)
-            return problems
+            problems += configure(link.peer)
+            return problems.map { "\($0): \(link.device) is not connected as it was" }
         }
+    }
+
+    private func makeBridge(_ bridge: RecoveryManifest.LinkEnd, number: UInt32? = nil) -> [String] {
+        let address = bridge.hardwareAddress.isEmpty ? [] : ["address", bridge.hardwareAddress]
+        func make(_ number: [String]) -> [String] {
+            tell(["link", "add", "name", "\(bridge.name)"] + number + address + ["type", "bridge"])
+        }
+        // Another device may have the number by now.
+        var problems = make(number.map { ["index", "\($0)"] } ?? [])
+        if number != nil, !problems.isEmpty { problems = make([]) }
+        return problems + configure(bridge)
+    }
+
+    private func configure(_ end: RecoveryManifest.LinkEnd) -> [String] {
+        let problems = end.addresses.flatMap { tell(["address", "replace", $0, "dev", "\(end.name)"]) }
+        return problems + (end.isUp ? tell(["link", "set", "\(end.name)", "up"]) : [])
+    }
+
+    /// - Returns: why it has failed, if it has.
+    private func tell(_ arguments: [String]) -> [String] {
+        do throws(AgentError) {
+            let status = try ChildProgram(arguments: ["ip"] + arguments).run(timeoutSeconds: timeoutSeconds)
+            return status == 0 ? [] : ["`ip \(arguments.joined(separator: " "))` failed"]
+        } catch { return [error.description] }
     }
 
     private func exists(_ device: DeviceName) -> Bool { System.exists("/sys/class/net/\(device)") }

@@ -15,13 +15,11 @@ extension GroupRestore {
                 )
             }
             let names = socket.options.map(\.name)
-            // The ids come from the volume: only a process of this group is touched.
-            guard let pid = threads[socket.pid], threads.contains(socket.pid) else {
-                lost(names, "the process is not in the group's cgroup")
-                continue
-            }
-            guard let copy = Descriptor(taking: xpr_take_descriptor(pid, socket.descriptor)) else {
-                lost(names, errorText(errno))
+            let copy: Descriptor
+            do throws(AgentError) {
+                copy = try threads.descriptor(socket.descriptor, of: socket.pid)
+            } catch {
+                lost(names, error.description)
                 continue
             }
             for option in socket.options

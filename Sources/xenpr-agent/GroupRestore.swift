@@ -4,8 +4,10 @@ import Glibc
 /// Restores one group: `criu restore`, started in the group's cgroup, so that the processes wake up where they belong, or are moved there.
 struct GroupRestore {
     let group: RecoveryManifest.Group
-    /// The group's directory on the recovery volume.
-    let directory: String
+    /// Where the recovery volume is mounted.
+    let volume: String
+    /// The group's directory there.
+    var directory: String { "\(volume)/groups/\(group.name)" }
     /// How long CRIU may take before it and what it has made are killed.
     var timeoutSeconds: Double = 120
     /// Why the group's TCP connections are cut.
@@ -29,7 +31,7 @@ struct GroupRestore {
             throw AgentError(description: "its cgroup \(cgroup.directory) already has processes")
         }
         if let taken = takenPID() { throw AgentError(description: taken) }
-        try checkLinks()
+        try prepareLinks()
         try checkRequirements()
         try cgroup.create()
         try makeCgroups(in: cgroup)
@@ -39,19 +41,21 @@ struct GroupRestore {
         try showCgroups()
         lockConnections()
         if group.disablesHugePages { try haveKernelExamined() }
+        let lent = try LentFiles(group.lentFiles)
         let program = ChildProgram(
             arguments: [
                 "criu", "restore", "--images-dir", directory + "/images", "--restore-detached",
                 "--file-locks",
                 connectionProblem == nil && !group.connections.isEmpty ? "--tcp-established" : "--tcp-close",
-                "--log-file", log, "-v3",
-            ] + mountOptions + cgroupOptions + linkOptions, output: directory + "/restore.out",
+                "--log-file", log, "-v3", "--action-script", try System.ownProgram(),
+            ] + mountOptions + cgroupOptions + linkOptions + lent.options, output: directory + "/restore.out",
             cgroup: startDirectory(in: cgroup),
-            disablesHugePages: group.disablesHugePages,
+            disablesHugePages: group.disablesHugePages, lent: lent.numbers,
             // The C library registers a restartable sequence for CRIU itself, which each restored process inherits until CRIU takes
             // it back. Before 5.13 the kernel does not tell CRIU its size, and CRIU 3.17.1 takes 20 from glibc 2.36 where the kernel
             // takes 32 only: then the kernel writes into memory that is gone, and kills the process. So CRIU runs without one.
-            environment: [("GLIBC_TUNABLES", "glibc.pthread.rseq=0")],
+            environment: [("GLIBC_TUNABLES", "glibc.pthread.rseq=0")]
+                + CompletionHook.environment(group: group.name, volume: volume),
             hasCgroupNamespace: group.cgroupRoot != nil && !letsCRIUMakeCgroupNamespace)
         return try program.start(timeoutSeconds: timeoutSeconds)
     }

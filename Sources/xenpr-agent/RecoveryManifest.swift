@@ -47,6 +47,8 @@ struct RecoveryManifest {
         let pseudoTerminals: [Int]
         let processes: [Process]
         let sockets: [Socket]
+        let pipes: [Pipe]
+        let lentFiles: [LentFile]
         /// The guest's group that is group 0 in its own user namespace; nil: it has none.
         let imagesGroup: UInt32?
         var hasUserNamespace: Bool { imagesGroup != nil }
@@ -56,6 +58,8 @@ struct RecoveryManifest {
         let hasNetworkNamespace: Bool
         /// What connects that namespace with the guest.
         let links: [Link]
+        /// Devices of the guest that those of that namespace lie on.
+        let lowerDevices: [LowerDevice]
         /// What that namespace has below /proc/sys/net, in paths without "..".
         let networkSettings: [(path: String, value: String)]
         /// Network namespaces that other processes of the group than its root are in: one process of each.
@@ -69,6 +73,14 @@ struct RecoveryManifest {
         let peer: LinkEnd
         /// What the peer is a port of.
         let bridge: LinkEnd?
+    }
+
+    /// A device of the guest that one of a group's own lies on (macvlan).
+    struct LowerDevice {
+        let device: DeviceName
+        let lower: LinkEnd
+        /// Its number if it is a bridge.
+        let bridgeNumber: UInt32?
     }
 
     /// A network device of the guest.
@@ -121,6 +133,34 @@ struct RecoveryManifest {
         let pid: Int32
         let descriptor: Int32
         let options: [Option]
+    }
+
+    /// An open file that the agent makes and lends to CRIU.
+    struct LentFile {
+        enum Kind {
+            /// An eventfd of which a read takes one.
+            case semaphore(counter: UInt64)
+        }
+
+        /// What stands for it in the images.
+        let name: String
+        /// O_*.
+        let flags: Int32
+        let kind: Kind
+    }
+
+    /// A pipe in which packets waited, by an end of it.
+    struct Pipe {
+        struct Piece {
+            let byteCount: Int
+            let isPacket: Bool
+        }
+
+        let pid: Int32
+        let descriptor: Int32
+        /// The name of the file beside the images that has all the bytes, without its ".img".
+        let contents: GroupName
+        let pieces: [Piece]
     }
 
     /// What of the guest is mounted in a group's own mount namespace.
@@ -292,6 +332,8 @@ extension RecoveryManifest.Group {
             $0.integerValue.flatMap { Int(exactly: $0) }
         }
         sockets = (json["sockets"]?.arrayValue ?? []).compactMap(RecoveryManifest.Socket.init)
+        lentFiles = (json["lent_files"]?.arrayValue ?? []).compactMap(RecoveryManifest.LentFile.init)
+        pipes = (json["pipes"]?.arrayValue ?? []).compactMap(RecoveryManifest.Pipe.init)
         imagesGroup = json["images_group"]?.integerValue.flatMap { UInt32(exactly: $0) }
         needsOldMounts = json["old_mounts"]?.boolValue ?? false
         hasNetworkNamespace = json["network_namespace"]?.boolValue ?? false
@@ -300,6 +342,7 @@ extension RecoveryManifest.Group {
             guard let pid = network["pid"]?.integerValue.flatMap({ Int32(exactly: $0) }), pid > 0 else { return nil }
             return (pid, Self.settings(network["settings"]))
         }
+        lowerDevices = (json["lower_devices"]?.arrayValue ?? []).compactMap(RecoveryManifest.LowerDevice.init)
         links = (json["links"]?.arrayValue ?? []).compactMap(RecoveryManifest.Link.init)
         connections = (json["connections"]?.arrayValue ?? []).compactMap { value in
             guard let source = value["source"]?.integerValue.flatMap({ UInt16(exactly: $0) }),
@@ -343,6 +386,17 @@ extension RecoveryManifest.Link {
         self.device = device
         self.peer = peer
         bridge = json["bridge"].flatMap(RecoveryManifest.LinkEnd.init)
+    }
+}
+
+extension RecoveryManifest.LowerDevice {
+    fileprivate init?(_ json: JSONValue) {
+        guard let device = json["device"]?.stringValue.flatMap(DeviceName.init),
+            let lower = json["lower"].flatMap(RecoveryManifest.LinkEnd.init)
+        else { return nil }
+        self.device = device
+        self.lower = lower
+        bridgeNumber = json["bridge"]?.integerValue.flatMap { UInt32(exactly: $0) }
     }
 }
 
@@ -462,6 +516,33 @@ extension RecoveryManifest.Socket {
                 let kind = number("number", of: option), let value = number("value", of: option)
             else { return nil }
             return Option(name: name, level: level, number: kind, value: value)
+        }
+    }
+}
+
+extension RecoveryManifest.LentFile {
+    fileprivate init?(_ json: JSONValue) {
+        guard let name = json["name"]?.stringValue, name.hasPrefix("xenpr-lent/"),
+            let flags = json["flags"]?.integerValue.flatMap({ Int32(exactly: $0) }),
+            let counter = json["semaphore"]?.stringValue.flatMap({ UInt64($0) })
+        else { return nil }
+        self.name = name
+        self.flags = flags
+        kind = .semaphore(counter: counter)
+    }
+}
+
+extension RecoveryManifest.Pipe {
+    fileprivate init?(_ json: JSONValue) {
+        guard let pid = json["pid"]?.integerValue.flatMap({ Int32(exactly: $0) }), pid > 0,
+            let descriptor = json["descriptor"]?.integerValue.flatMap({ Int32(exactly: $0) }), descriptor >= 0,
+            let contents = json["contents"]?.stringValue.flatMap(GroupName.init)
+        else { return nil }
+        self.pid = pid
+        self.descriptor = descriptor
+        self.contents = contents
+        pieces = (json["pieces"]?.arrayValue ?? []).map { piece in
+            Piece(byteCount: Int(piece["bytes"]?.integerValue ?? 0), isPacket: piece["packet"]?.boolValue ?? false)
         }
     }
 }

@@ -145,6 +145,23 @@ enum System {
         _ = unsafe execvp(program, list)
     }
 
+    /// A variable of the environment; nil: it is not set.
+    static func environment(_ name: String) -> String? {
+        // The text ends with a null byte, and nothing changes the environment while it is copied, for the agent has one thread.
+        unsafe getenv(name).map { unsafe String(cString: $0) }
+    }
+
+    /// The path of this program.
+    static func ownProgram() throws(AgentError) -> String {
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        let length = unsafe bytes.withUnsafeMutableBytes { buffer in
+            // The kernel writes no more than the buffer has, which has memory, for it is not empty.
+            unsafe buffer.baseAddress.map { unsafe readlink("/proc/self/exe", $0, buffer.count) } ?? -1
+        }
+        guard length > 0 else { throw systemError("cannot find this program") }
+        return String(decoding: bytes.prefix(length), as: UTF8.self)
+    }
+
     /// setenv(3), for a program that is executed next.
     static func setEnvironment(_ name: String, to value: String) {
         // Both strings live as zero-terminated copies while setenv runs, which copies them, and the agent has one thread.

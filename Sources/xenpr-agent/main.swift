@@ -57,6 +57,7 @@ func runAgent(_ words: [String]) throws(AgentError) -> Int32 {
 }
 
 do throws(AgentError) {
+    if CommandLine.arguments.count == 1, CompletionHook.isCalled { exit(try CompletionHook.run()) }
     exit(try runAgent(Array(CommandLine.arguments.dropFirst())))
 } catch {
     printError("error: \(error)")

@@ -35,7 +35,7 @@ import Testing
         namespace.semaphoreLimits = [32000, 1_024_000_000, 500, 32000]
         namespace.messageLimits = [8192, 16384, 32000]
         namespace.segments = [
-            SharedSegment(permissions: permissions(1), sizeBytes: 8192, memory: SharedMemoryID(rawValue: 1), isHuge: false)
+            SharedSegment(permissions: permissions(1), sizeBytes: 8192, memory: SharedMemoryID(rawValue: 1))
         ]
         namespace.messageQueues = [
             MessageQueue(
@@ -97,7 +97,7 @@ import Testing
         #expect(verdict { _ in } == .full)
         #expect(verdict { $0.semaphoreSets[0].undoers = 1 } == .degraded)
         #expect(verdict { $0.segments[0].permissions.mode |= 0o1000 } == .degraded)
-        #expect(verdict { $0.segments[0].isHuge = true } == .refused)
+        #expect(verdict { $0.segments[0].hugePageBytes = 2 << 20 } == .degraded, "a new one is as large as its pages")
         #expect(verdict { $0.messageQueues[0].limitBytes = 99 } == .degraded)
         #expect(verdict { $0.messageQueues[0].messages[0].bytes = Array(repeating: 1, count: 8193) } == .refused)
         #expect(

@@ -72,6 +72,82 @@ import Testing
         #expect(verdict { $0.devices.append(tunnel) } == .refused)
     }
 
+    private func device(_ index: UInt32, _ name: KernelString, _ kind: KernelString, _ details: NetworkDevice.Details)
+        -> NetworkDevice
+    {
+        var device = NetworkDevice(index: index, name: name, mtu: 1400, flags: 0x1043, isLoopback: false)
+        device.kind = kind
+        device.details = details
+        return device
+    }
+
+    private static let tunnel = NetworkDevice.Tunnel(
+        flags: 0x1001, owner: -1, group: 100, headerBytes: 10, sendBufferBytes: 4096, hasFilter: false)
+
+    @Test func devicesOfKnownDriversComeBackWithWhatTheyWereMadeWith() throws {
+        let scratch = ScratchDirectory()
+        let sit = NetworkDevice.SitTunnel(
+            link: 0, local: [10, 0, 0, 1], remote: [0, 0, 0, 0], timeToLive: 13, typeOfService: 0, transport: 41,
+            isSpecial: false)
+        var sample = group { namespace in
+            namespace.devices += [
+                device(2, "tun0", "tun", .tunnel(Self.tunnel)), device(3, "six", "sit", .sit(sit)),
+                device(4, "mv0", "macvlan", .macvlan(NetworkDevice.Macvlan(mode: 4, flags: 0, hasSources: false))),
+            ]
+            var bridge = NetworkDevice(index: 9, name: "docker0", mtu: 1500, flags: 0x1003, isLoopback: false)
+            bridge.kind = "bridge"
+            namespace.lowerDevices[4] = NetworkPeer(isInGuest: true, device: bridge)
+        }
+        sample.group.openFiles[FileID(rawValue: 11)]?.kind = .tunnel(
+            TunnelFile(
+                node: FileNode(path: "/dev/net/tun", type: .characterDevice(major: 10, minor: 200), mode: 0o20666),
+                networkNamespace: Self.own, device: "tun0", isDetached: true))
+        let record = GroupCheckpoint.save(sample.group, pages: &sample.supply, toVolume: scratch.path)
+        #expect(record.verdict == .full, "\(record)")
+        #expect(record.lowerDevices.map(\.device) == ["mv0"])
+        #expect(record.lowerDevices.map(\.lower.name) == ["docker0"] && record.lowerDevices.map(\.bridgeNumber) == [9])
+        let images = "\(scratch.path)/groups/sample/images"
+        let devices = try ImageContents(parsing: contents(of: "\(images)/netdev-12.img")).entries.map(\.message)
+        #expect(devices.map { $0.number(1) } == [1, 3, 8, 7])
+        let made = try #require(try devices[1].message(6))
+        #expect((1...5).map { made.number($0) } == [0x1001, .max, 100, 10, 4096])
+        let six = try #require(try devices[2].message(15))
+        // The address as CRIU has it in memory, and none where any is meant.
+        #expect(six.number(2) == 0x0100_000a && six.number(3) == nil && six.number(4) == 13)
+        #expect(try devices[3].message(11)?.number(1) == 4)
+        let files = try ImageContents(parsing: contents(of: "\(images)/files.img")).entries.map(\.message)
+        let file = try #require(try files.first { $0.number(2) == 11 && $0.number(1) == 15 }?.message(11))
+        #expect(file.data(2) == Array("tun0".utf8) && file.number(3) == 1 && file.number(4) == 12)
+        #expect(files.contains { $0.number(2) == 11 && $0.number(1) == 1 }, "the device file that it was opened by")
+    }
+
+    @Test func devicesWithMoreToThemAreRefused() {
+        var filtered = Self.tunnel
+        filtered.hasFilter = true
+        #expect(verdict { $0.devices.append(device(2, "tun0", "tun", .tunnel(filtered))) } == .refused)
+        let sources = NetworkDevice.Macvlan(mode: 16, flags: 0, hasSources: true)
+        let plain = NetworkDevice.Macvlan(mode: 4, flags: 0, hasSources: false)
+        let lower = NetworkDevice(index: 9, name: "eth0", mtu: 1500, flags: 1, isLoopback: false)
+        func verdictOf(_ macvlan: NetworkDevice.Macvlan, isInGuest: Bool) -> Verdict {
+            verdict {
+                $0.devices.append(device(2, "mv0", "macvlan", .macvlan(macvlan)))
+                $0.lowerDevices[2] = NetworkPeer(isInGuest: isInGuest, device: lower)
+            }
+        }
+        #expect(verdictOf(plain, isInGuest: true) == .full)
+        #expect(verdictOf(plain, isInGuest: false) == .refused)
+        #expect(verdictOf(sources, isInGuest: true) == .refused)
+    }
+
+    @Test func aTunnelOfTheGuestsNetworkIsRefused() {
+        var sample = SyntheticGroup()
+        sample.group.openFiles[FileID(rawValue: 11)]?.kind = .tunnel(
+            TunnelFile(
+                node: FileNode(path: "/dev/net/tun", type: .characterDevice(major: 10, minor: 200), mode: 0o20666),
+                networkNamespace: Self.host, device: "tun0", isDetached: false))
+        #expect(GroupCheckpoint.assess(sample.group).verdict == .refused)
+    }
+
     @Test func pairsWithTheGuestComeBack() throws {
         let scratch = ScratchDirectory()
         var sample = group { namespace in

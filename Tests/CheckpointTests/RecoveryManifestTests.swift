@@ -28,6 +28,13 @@ import Testing
         group.links = [RecoveryManifest.Link(device: "eth0", peer: peer, bridge: bridge)]
         group.networkSettings = [NetworkSetting(path: "net/ipv4/ip_forward", value: "1")]
         group.requiredMounts = ["/srv/a mount"]
+        group.pipes = [
+            RecoveryManifest.Pipe(
+                pid: 2000, descriptor: 4, contents: "packets-1", pieces: [Pipe.Piece(byteCount: 6, isPacket: true)])
+        ]
+        group.lentFiles = [
+            RecoveryManifest.LentFile(name: "xenpr-lent/6", flags: 2, kind: .semaphore(counter: .max - 1))
+        ]
         group.processes = [
             RecoveryManifest.Process(
                 pid: 2000, command: "keeper", verdict: .degraded, reasons: ["y"], memoryBytes: 4096, files: 3, sockets: 0,

@@ -14,8 +14,20 @@ import Testing
     }
 
     private static let held = [
-        Held(testDescription: "personality", verdict: .degraded, reason: "personality 0x40000") {
+        Held(testDescription: "personality under seccomp", verdict: .degraded, reason: "personality 0x40000") {
             $0.processes[0].personality = 0x40000
+            $0.processes[0].threads[0].seccomp = .strict
+        },
+        Held(testDescription: "no_new_privs under seccomp", verdict: .degraded, reason: "no_new_privs") {
+            $0.processes[0].threads[0].credentials.noNewPrivileges = true
+            $0.processes[0].threads[0].seccomp = .strict
+        },
+        Held(testDescription: "pidfd of another group", verdict: .refused, reason: "not of the group") {
+            $0.openFiles[FileID(rawValue: 11)]?.kind = .pidfd(process: 99)
+        },
+        Held(testDescription: "pidfd under seccomp", verdict: .refused, reason: "pidfd") {
+            $0.openFiles[FileID(rawValue: 11)]?.kind = .pidfd(process: SyntheticGroup.keeper)
+            $0.processes[0].threads[0].seccomp = .strict
         },
         Held(testDescription: "memory policy of a thread", verdict: .degraded, reason: "set_mempolicy") {
             $0.processes[0].threads[0].scheduling.hasMemoryPolicy = true
@@ -26,8 +38,9 @@ import Testing
         Held(testDescription: "no transparent huge pages", verdict: .degraded, reason: "PR_SET_THP_DISABLE") {
             $0.addressSpaces[AddressSpaceID(rawValue: 2)]?.transparentHugePagesDisabled = true
         },
-        Held(testDescription: "future memory locked", verdict: .degraded, reason: "MCL_FUTURE") {
+        Held(testDescription: "future memory locked under seccomp", verdict: .degraded, reason: "MCL_FUTURE") {
             $0.addressSpaces[AddressSpaceID(rawValue: 2)]?.locksFutureMappings = true
+            $0.processes[0].threads[0].seccomp = .strict
         },
         Held(testDescription: "locked when touched", verdict: .degraded, reason: "MLOCK_ONFAULT") {
             $0.addressSpaces[AddressSpaceID(rawValue: 2)]?.mappings[1].isLockedOnFault = true
@@ -38,8 +51,14 @@ import Testing
         Held(testDescription: "deadline scheduling", verdict: .refused, reason: "scheduling policy 6") {
             $0.processes[0].threads[0].scheduling.policy = 6
         },
-        Held(testDescription: "protection key", verdict: .refused, reason: "protection key 3") {
+        Held(testDescription: "protection key that is nobody's", verdict: .refused, reason: "nobody has allocated") {
             $0.addressSpaces[AddressSpaceID(rawValue: 2)]?.mappings[1].protectionKey = 3
+        },
+        Held(testDescription: "protection key of a thread on a CPU", verdict: .degraded, reason: "when it last came off") {
+            $0.addressSpaces[AddressSpaceID(rawValue: 2)]?.mappings[1].protectionKey = 3
+            $0.addressSpaces[AddressSpaceID(rawValue: 2)]?.protectionKeys = 0b1001
+            $0.processes[0].threads[0].floatingPoint?.components[9] = [0, 0, 0, 0, 0, 0, 0, 0]
+            $0.processes[0].threads[0].floatingPoint?.hasOldKeyRights = true
         },
     ]
 

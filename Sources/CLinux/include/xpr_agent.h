@@ -62,6 +62,9 @@ int xpr_pidfd_open(pid_t pid);
 /// A copy of another process's descriptor (pidfd_getfd(2), since Linux 5.6).
 int xpr_take_descriptor(pid_t process, int descriptor);
 
+/// An eventfd(2) of which a read takes one (EFD_SEMAPHORE), at zero, which does not block.
+int xpr_semaphore(void);
+
 /// setsockopt(2) with an int.
 int xpr_set_socket_option(int socket, int level, int number, int value);
 

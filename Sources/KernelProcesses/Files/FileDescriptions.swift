@@ -26,6 +26,8 @@ extension OpenFile {
             (socket.transport == 6 ? "tcp" : socket.transport == 17 ? "udp" : "inet") + (socket.family == 10 ? "6" : "")
         case .netlinkSocket: "netlink"
         case .packetSocket: "packet"
+        case .tunnel: "tunnel"
+        case .pidfd: "pidfd"
         case .terminal: "terminal"
         case .namespace: "namespace"
         case .unsupported: "unsupported"
@@ -56,6 +58,8 @@ extension OpenFile {
         case .inetSocket(let socket): return socket.summary
         case .netlinkSocket(let socket): return "protocol \(socket.transport), port \(socket.port)"
         case .packetSocket(let socket): return socket.summary
+        case .pidfd(let process): return "process \(process)"
+        case .tunnel(let tunnel): return "\(tunnel.node.path)" + (tunnel.device.map { ", device \($0)" } ?? "")
         case .terminal(let terminal):
             return "\(terminal.node.path)" + (terminal.isHungUp ? ", hung up" : "")
         case .namespace(let kind, let number): return "\(kind.fileName):[\(number)]"

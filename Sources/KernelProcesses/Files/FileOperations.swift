@@ -5,7 +5,7 @@ import KernelTypes
 struct FileOperations: Sendable {
     enum Kind: Sendable, Hashable {
         case pipe, socket, eventfd, epoll, timerfd, signalfd, inotify, fanotify, sharedMemory, hugePages, terminal,
-            hungUpTerminal, namespace
+            hungUpTerminal, namespace, pidfd, pidfsFile
         /// Known, and not to be brought back: what to call it.
         case unsupported(String)
     }
@@ -27,8 +27,8 @@ struct FileOperations: Sendable {
         "io_uring_fops": .unsupported("io_uring instance"),
         "perf_fops": .unsupported("performance event"),
         "userfaultfd_fops": .unsupported("userfaultfd"),
-        "pidfd_fops": .unsupported("pidfd"),
-        "pidfs_file_operations": .unsupported("pidfd"),
+        "pidfd_fops": .pidfd,
+        "pidfs_file_operations": .pidfsFile,
         "tty_fops": .terminal,
         "hung_up_tty_fops": .hungUpTerminal,
         "console_fops": .terminal,

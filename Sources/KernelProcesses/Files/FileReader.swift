@@ -16,6 +16,8 @@ public struct FileReader {
     let overlays: OverlayInodeLayout?
     /// nil: the kernel has no packet sockets, or does not tell of them.
     let packets: PacketSocketLayout?
+    /// nil: the kernel has no tunnels of programs, or does not tell of them.
+    let tunnels: TunnelFileLayout?
     /// That of the guest's init process; nil: not known.
     let guestMountNamespace: VirtualAddress?
 
@@ -71,16 +73,17 @@ public struct FileReader {
     /// - Parameters:
     ///   - clocks: of the guest at the crash; what timers have left is counted from there.
     ///   - overlays: of the module, where it is loaded.
-    ///   - packets: of the module too.
+    ///   - packets: of the module too, as are tunnels.
     init(
         kernel: KernelReader, layout: FileLayout, clocks: GuestClocks, overlays: OverlayInodeLayout?,
-        packets: PacketSocketLayout?
+        packets: PacketSocketLayout?, tunnels: TunnelFileLayout?
     ) {
         self.kernel = kernel
         self.layout = layout
         self.clocks = clocks
         self.overlays = overlays
         self.packets = packets
+        self.tunnels = tunnels
         operations = FileOperations(symbols: kernel.symbols)
         frames = FrameTable(kernel: kernel, layout: layout.pages)
         guestMountNamespace = kernel.symbols.addresses["init_nsproxy"].flatMap {

@@ -77,10 +77,20 @@ extension FileReader {
                 ? .memfd(sharedMemory(ofInode: inode)) : .unsupported("file of a mounted hugetlbfs")
         case .terminal: return try terminalFile(at: address, isHungUp: false)
         case .namespace: return try namespaceFile(ofInode: inode)
+        case .pidfd: return try pidfd(of: kernel.pointer(fields.privateData, of: address))
+        case .pidfsFile:
+            guard let data = layout.namespaceFiles?.inodeData else { return .unsupported("pidfd") }
+            return try pidfd(of: kernel.pointer(data, of: inode))
         case .hungUpTerminal: return try terminalFile(at: address, isHungUp: true)
         case .unsupported(let words): return .unsupported(words)
         case .sharedMemory, nil: return try fileInFilesystem(at: address, inode: inode, id: id)
         }
+    }
+
+    /// A descriptor of a process leads to its `struct pid` (kernel/fork.c, pidfd_prepare; since 6.9 fs/pidfs.c, pidfd_pid).
+    private func pidfd(of pid: VirtualAddress) throws(MemoryFault) -> OpenFile.Kind {
+        guard !pid.isNull else { return .unsupported("pidfd") }
+        return .pidfd(process: try kernel.int32(layout.file.pidNumbers, of: pid))
     }
 
     /// A file whose operations belong to a filesystem or to the driver of a device.
@@ -100,6 +110,7 @@ extension FileReader {
         case .regular, .directory, .symbolicLink: return .path(node)
         case .characterDevice(let major, let minor):
             if Self.isRestorableDevice(major: major, minor: minor) { return .path(node) }
+            if Self.isTunnel(major: major, minor: minor), let tunnel = try tunnel(ofFileAt: address, node) { return tunnel }
             return .unsupported("character device \(major):\(minor) (\(node.path))")
         case .other: return .unsupported("\(Self.typeName(ofMode: node.mode)) \(node.path)")
         }

@@ -78,21 +78,28 @@ extension KernelReader {
         }
         let buffers = try pointer(fields.buffers, of: info)
         var bytes: [UInt8] = []
-        var isPacketMode = false
+        var pieces: [Pipe.Piece] = []
         var slot = tail
         while slot != head {
             let buffer = buffers + Int(UInt64(slot) & (size - 1)) * fields.bufferSize
+            let count = Int(try uint32(fields.length, of: buffer))
             bytes += try self.bytes(
-                ofPage: pointer(fields.page, of: buffer), offset: Int(uint32(fields.offset, of: buffer)),
-                count: Int(uint32(fields.length, of: buffer)), frames: frames)
+                ofPage: pointer(fields.page, of: buffer), offset: Int(uint32(fields.offset, of: buffer)), count: count,
+                frames: frames)
             guard bytes.count <= Self.byteLimit else {
                 throw MemoryFault(.damaged("pipe of more than \(Self.byteLimit) bytes"), at: info)
             }
-            if try value(fields.flags, of: buffer) & Self.packetFlag != 0 { isPacketMode = true }
+            let isPacket = try value(fields.flags, of: buffer) & Self.packetFlag != 0
+            if !isPacket, let last = pieces.last, !last.isPacket {
+                pieces[pieces.count - 1].byteCount += count
+            } else {
+                pieces.append(Pipe.Piece(byteCount: count, isPacket: isPacket))
+            }
             slot = slot &+ 1
         }
         return Pipe(
-            inode: 0, queuedBytes: bytes, capacityBytes: UInt32(limit) * UInt32(FrameNumber.size), isPacketMode: isPacketMode,
-            readers: try uint32(fields.readers, of: info), writers: try uint32(fields.writers, of: info))
+            inode: 0, queuedBytes: bytes, capacityBytes: UInt32(limit) * UInt32(FrameNumber.size),
+            pieces: pieces.contains(where: \.isPacket) ? pieces : [], readers: try uint32(fields.readers, of: info),
+            writers: try uint32(fields.writers, of: info))
     }
 }

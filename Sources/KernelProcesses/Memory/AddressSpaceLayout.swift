@@ -13,6 +13,8 @@ struct AddressSpaceLayout: Sendable {
     let flags: Field
     /// What new areas begin with.
     let futureFlags: Field?
+    /// Of the processor's part of it; nil: the kernel knows no protection keys.
+    let protectionKeys: Field?
     let executable: Field
     let ioContexts: Field?
 
@@ -49,6 +51,7 @@ struct AddressSpaceLayout: Sendable {
         auxiliaryVector = try mm.field("saved_auxv")
         flags = try mm.field("flags")
         futureFlags = mm.optional("def_flags")
+        protectionKeys = mm.optional("context.pkey_allocation_map")
         executable = try mm.field("exe_file")
         ioContexts = mm.optional("ioctx_table")
 

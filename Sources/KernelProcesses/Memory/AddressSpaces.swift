@@ -47,6 +47,9 @@ extension DeadKernel {
         if let field = fields.futureFlags {
             space.locksFutureMappings = try reader.value(field, of: mm) & AreaFlags.locked != 0
         }
+        if let field = fields.protectionKeys {
+            space.protectionKeys = UInt16(truncatingIfNeeded: try reader.value(field, of: mm))
+        }
         space.asynchronousIO = try asynchronousIO(of: mm)
         let executable = try reader.pointer(fields.executable, of: mm)
         if !executable.isNull {
@@ -153,8 +156,12 @@ extension DeadKernel {
             offsetBytes: hasOffset ? try reader.value(fields.offset, of: area) &* 4096 : 0,
             protection: UInt32(flags & AreaFlags.protection), kind: kind, growsDown: flags & AreaFlags.growsDown != 0,
             isLocked: flags & AreaFlags.locked != 0, isNoReserve: flags & AreaFlags.noReserve != 0, adviceBits: advice)
-        if case .memfd(let file, _) = kind, case .memfd(let memory) = files.openFiles[file]?.kind {
+        switch kind {
+        case .systemVSharedMemory(let memory, _, _, _): mapping.hugePageBytes = files.sharedMemory[memory]?.hugePageBytes ?? 0
+        case .memfd(let file, _):
+            guard case .memfd(let memory) = files.openFiles[file]?.kind else { break }
             mapping.hugePageBytes = files.sharedMemory[memory]?.hugePageBytes ?? 0
+        default: break
         }
         mapping.isLockedOnFault = flags & AreaFlags.lockedOnFault != 0
         mapping.protectionKey = UInt8(flags >> AreaFlags.protectionKeyShift & 0xf)
@@ -209,16 +216,7 @@ extension DeadKernel {
         guard mode & 0o170000 == 0o100000 else {
             return .unsupported("memory mapped from something that is no regular file")
         }
-        if !operations.isNull, operations == manifest.symbols.addresses["shm_vm_ops"], let ipc = layout.ipc {
-            guard isShared else { return .unsupported("private mapping of System V shared memory") }
-            let attachment = try reader.pointer(layout.files.file.privateData, of: file)
-            let namespace = try reader.pointer(ipc.attachmentNamespace, of: attachment)
-            return .systemVSharedMemory(
-                files.sharedMemory(ofInode: inode), id: try reader.int32(ipc.attachmentID, of: attachment),
-                namespace: try reader.uint32(layout.namespaces.ipc.number, of: namespace),
-                // FMODE_WRITE
-                isWritable: try reader.value(layout.files.file.mode, of: file) & 2 != 0)
-        }
+        if let segment = try systemVSegment(file, operations, isShared: isShared, &files) { return segment }
         if try isKernelInternal(file) {
             let id = files.file(at: file)
             let shared = files.sharedMemory(ofInode: inode)
@@ -233,6 +231,24 @@ extension DeadKernel {
         }
         let id = files.file(at: file)
         return isShared ? .sharedFile(id) : .privateFile(id)
+    }
+
+    /// Attached System V shared memory; nil: it is something else.
+    private func systemVSegment(
+        _ file: VirtualAddress, _ operations: VirtualAddress, isShared: Bool, _ files: inout FileReader
+    ) throws(MemoryFault) -> Mapping.Kind? {
+        guard !operations.isNull, operations == manifest.symbols.addresses["shm_vm_ops"], let ipc = layout.ipc else {
+            return nil
+        }
+        guard isShared else { return .unsupported("private mapping of System V shared memory") }
+        let attachment = try reader.pointer(layout.files.file.privateData, of: file)
+        let namespace = try reader.pointer(ipc.attachmentNamespace, of: attachment)
+        return .systemVSharedMemory(
+            files.sharedMemory(ofInode: try reader.pointer(layout.memory.fileInode, of: file)),
+            id: try reader.int32(ipc.attachmentID, of: attachment),
+            namespace: try reader.uint32(layout.namespaces.ipc.number, of: namespace),
+            // FMODE_WRITE
+            isWritable: try reader.value(layout.files.file.mode, of: file) & 2 != 0)
     }
 
     /// A mapped socket; nil: it is something else.
@@ -259,9 +275,7 @@ extension DeadKernel {
     ) throws(MemoryFault) -> Mapping.Kind {
         guard !file.isNull else { return .unsupported("huge pages without a file") }
         files.countReference(to: file)
-        if operations == manifest.symbols.addresses["shm_vm_ops"] {
-            return .unsupported("System V shared memory of huge pages")
-        }
+        if let segment = try systemVSegment(file, operations, isShared: isShared, &files) { return segment }
         let id = files.file(at: file)
         guard case .memfd = files.openFiles[id]?.kind else { return .unsupported("file of a mounted hugetlbfs") }
         return .memfd(id, isPrivate: !isShared)

@@ -70,13 +70,11 @@ extension GroupBuilder {
     private mutating func segment(at segment: VirtualAddress, _ layout: IPCLayout) throws(MemoryFault) -> SharedSegment {
         let reader = kernel.reader
         let file = try reader.pointer(layout.segmentFile, of: segment)
-        let fields = kernel.layout.files.file
-        let operations = files.operations.kind(at: try reader.pointer(fields.operations, of: file))
+        let memory = files.sharedMemory(ofInode: try reader.pointer(kernel.layout.files.file.inode, of: file))
         return SharedSegment(
             permissions: try permissions(at: segment + layout.segmentPermissions.offset, layout),
             sizeBytes: try reader.value(layout.segmentSize, of: segment),
-            memory: files.sharedMemory(ofInode: try reader.pointer(fields.inode, of: file)),
-            isHuge: operations != .sharedMemory)
+            memory: memory, hugePageBytes: files.sharedMemory[memory]?.hugePageBytes ?? 0)
     }
 
     private func messageQueue(at queue: VirtualAddress, _ layout: IPCLayout) throws(MemoryFault) -> MessageQueue {

@@ -116,6 +116,11 @@ extension GroupBuilder {
             var device = try device(at: address, layout)
             if let master = try master(of: address, layout) { device.master = try reader.uint32(layout.index, of: master) }
             if device.kind == "veth" { result.peers[device.index] = try peer(of: address, layout) }
+            let data = address + layout.privateData
+            device.details = try details(of: address, kind: device.kind, data: data)
+            if device.kind == "macvlan", let lower = try lowerDevice(ofMacvlan: data) {
+                result.lowerDevices[device.index] = try otherDevice(at: lower, layout)
+            }
             result.devices.append(device)
         }
         if let routes = layout.routes { try readRoutes(of: namespace, routes, into: &result) } else { result.unknownRoutes = 1 }
@@ -165,9 +170,14 @@ extension GroupBuilder {
         guard try reader.memory.pointer(at: other + layout.privateData) == device else {
             throw MemoryFault(.damaged("veth whose other end does not lead back"), at: device)
         }
-        let namespace = try reader.pointer(layout.namespace, of: other)
+        return try otherDevice(at: other, layout)
+    }
+
+    /// A device that one of a namespace belongs to, in another namespace perhaps.
+    private func otherDevice(at other: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault) -> NetworkPeer {
+        let namespace = try kernel.reader.pointer(layout.namespace, of: other)
         var result = NetworkPeer(isInGuest: try namespace == guestNetwork(), device: try self.device(at: other, layout))
-        result.namespace = try reader.uint32(kernel.layout.namespaces.network.number, of: namespace)
+        result.namespace = try kernel.reader.uint32(kernel.layout.namespaces.network.number, of: namespace)
         if let master = try master(of: other, layout) { result.master = try self.device(at: master, layout) }
         return result
     }

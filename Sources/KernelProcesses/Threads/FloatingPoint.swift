@@ -14,6 +14,8 @@ struct FloatingPointLayout: Sendable {
     let size: Field?
     let registers: Field?
     let embedded: Field?
+    /// PKRU, which since 5.14 (commit 2ebe81c6d800) is switched apart from the rest of a thread's state, and not kept with it.
+    let keyRights: Field?
 
     init(_ types: TypeTable) throws(KernelError) {
         let task = try types.structure("task_struct")
@@ -25,6 +27,7 @@ struct FloatingPointLayout: Sendable {
         size = state?.optional("size")
         registers = state?.optional("regs")
         embedded = unit.optional("state")
+        keyRights = task.optional("thread.pkru")
     }
 }
 
@@ -48,7 +51,9 @@ extension DeadKernel {
                 present |= 1 << UInt64(number)
                 components[UInt8(number)] = bytes
             }
-            return FloatingPointState(legacy: cpu.fxsave, presentComponents: present, components: components)
+            var state = FloatingPointState(legacy: cpu.fxsave, presentComponents: present, components: components)
+            if components[Self.keyRights] == nil, try addKeyRights(of: task, to: &state) { state.hasOldKeyRights = true }
+            return state
         }
         let (address, size) = try stateArea(of: task)
         let legacy = try reader.memory.bytes(at: address, count: Self.legacySize)
@@ -58,7 +63,27 @@ extension DeadKernel {
         let present = try reader.memory.integer(at: address + Self.legacySize, as: UInt64.self)
         let compaction = try reader.memory.integer(at: address + Self.legacySize + 8, as: UInt64.self)
         let components = try components(at: address, size: size, present: present, compaction: compaction)
-        return FloatingPointState(legacy: legacy, presentComponents: present, components: components)
+        var state = FloatingPointState(legacy: legacy, presentComponents: present, components: components)
+        // A thread that runs may have others by now, also where all else is in memory already.
+        if try addKeyRights(of: task, to: &state), try cpuNumber(of: task) != nil { state.hasOldKeyRights = true }
+        return state
+    }
+
+    /// The component PKRU, and its size with what fills it up.
+    private static let keyRights: UInt8 = 9
+    private static let keyRightsSize: UInt32 = 8
+
+    /// Adds what a kernel keeps apart.
+    /// - Returns: whether there was something.
+    private func addKeyRights(of task: TaskAddress, to state: inout FloatingPointState) throws(MemoryFault) -> Bool {
+        guard let field = layout.floatingPoint.keyRights,
+            try componentTable("xstate_sizes", Int(Self.keyRights)) == Self.keyRightsSize
+        else { return false }
+        let rights = try reader.bytes(field, of: task)
+        guard rights.count == 4 else { return false }
+        state.components[Self.keyRights] = rights + [0, 0, 0, 0]
+        state.presentComponents |= 1 << UInt64(Self.keyRights)
+        return true
     }
 
     /// Whether a CPU's registers are a task's state: the kernel's own rule, `fpregs_state_valid` (arch/x86/kernel/fpu/context.h).

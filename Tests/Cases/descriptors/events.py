@@ -24,6 +24,20 @@ def counter():
     expect("the count", struct.unpack("Q", os.read(fd, 8))[0], 42)
 
 
+@item("an eventfd that is a semaphore")
+def semaphore():
+    fd = call(libc.eventfd(2, os.O_NONBLOCK | 1))  # EFD_SEMAPHORE
+    other = os.dup(fd)
+    yield
+    os.write(other, struct.pack("Q", 1))
+    for _ in range(3):
+        expect("a read", struct.unpack("Q", os.read(fd, 8))[0], 1)
+    try:
+        expect("a fourth read", os.read(fd, 8), None)
+    except BlockingIOError:
+        pass
+
+
 @item("nested epoll")
 def nested():
     ready, idle = call(libc.eventfd(1, 0)), call(libc.eventfd(0, 0))

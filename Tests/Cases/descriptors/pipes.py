@@ -52,15 +52,32 @@ def packets():
     reader, writer = os.pipe2(os.O_DIRECT | os.O_NONBLOCK)
     os.write(writer, b"read before")
     expect("a packet", os.read(reader, 100), b"read before")
+    for packet in b"waited first", b"waited second", b"p" * 4096:
+        os.write(writer, packet)
     yield
     os.write(writer, b"first")
     os.write(writer, b"second")
-    expect("the first packet", os.read(reader, 100), b"first")
-    expect("as much of the second packet as is asked for", os.read(reader, 3), b"sec")
+    for packet in b"waited first", b"waited second", b"p" * 4096, b"first":
+        expect("a packet", os.read(reader, 5000), packet)
+    expect("as much of the last packet as is asked for", os.read(reader, 3), b"sec")
     try:
         expect("the rest of it", os.read(reader, 100), None)
     except BlockingIOError:
         pass
+
+
+@item("a named pipe with a packet before other bytes")
+def mixed():
+    os.mkfifo("packets.fifo")
+    end = os.open("packets.fifo", os.O_RDWR | os.O_NONBLOCK)
+    fcntl.fcntl(end, fcntl.F_SETFL, os.O_NONBLOCK | os.O_DIRECT)
+    os.write(end, b"a packet")
+    fcntl.fcntl(end, fcntl.F_SETFL, os.O_NONBLOCK)
+    os.write(end, b"bytes ")
+    os.write(end, b"in a row")
+    yield
+    expect("the packet", os.read(end, 100), b"a packet")
+    expect("what follows", os.read(end, 100), b"bytes in a row")
 
 
 @item("a pipe whose writers are gone")

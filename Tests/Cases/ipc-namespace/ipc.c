@@ -1,5 +1,5 @@
 // Two processes in uts and ipc namespaces of their own. They pass a ball through a shared segment, each waiting for a semaphore; beside
-// that there are a segment that nobody has attached, a set of semaphores that nobody touches, and a queue with messages. When the file
+// that there are a segment of a huge page, one that nobody has attached, a set of semaphores that nobody touches, and a queue with messages. When the file
 // "go" appears all of it is compared with what was put there. While the file "hold" is there the ball is held, and the partner waits for it.
 #define _GNU_SOURCE
 #include <errno.h>
@@ -16,8 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ball_key = 0x1001, rest_key = 0x1002, turn_key = 0x1003, values_key = 0x1004, queue_key = 0x1005 };
-enum { ball_size = (1 << 20) + 100, rest_size = 5 * 4096 - 7, messages = 6 };
+enum { ball_key = 0x1001, rest_key = 0x1002, turn_key = 0x1003, values_key = 0x1004, queue_key = 0x1005, huge_key = 0x1006 };
+enum { ball_size = (1 << 20) + 100, rest_size = 5 * 4096 - 7, huge_size = 2 << 20, messages = 6 };
 
 static const int sizes[messages] = {1, 100, 0, 4080, 8000, 33};
 static const unsigned short values[5] = {7, 0, 32767, 1, 12345};
@@ -27,7 +27,8 @@ struct message {
     unsigned char text[8192];
 };
 
-static int ball, rest, turn, set, queue, state;
+static int ball, rest, huge, turn, set, queue, state;
+static uint64_t *large;
 static long errors;
 
 static uint64_t word(uint64_t place) { return (place + 1) * 0x9e3779b97f4a7c15; }
@@ -54,6 +55,8 @@ static void verify(uint64_t *memory) {
     errors += semget(turn_key, 0, 0) != turn || semget(values_key, 0, 0) != set || msgget(queue_key, 0) != queue;
     // The words before are those of the game.
     compare(memory, ball_size, 8);
+    compare(large, huge_size, 0);
+    errors += shmget(huge_key, 0, 0) != huge;
     uint64_t *other = shmat(rest, NULL, SHM_RDONLY);
     if (other == (void *)-1) errors++;
     else compare(other, rest_size, 0);
@@ -83,13 +86,16 @@ static void report(uint64_t count, int verified) {
 int main(void) {
     ball = shmget(ball_key, ball_size, IPC_CREAT | IPC_EXCL | 0600);
     rest = shmget(rest_key, rest_size, IPC_CREAT | IPC_EXCL | 0600);
+    huge = shmget(huge_key, huge_size, IPC_CREAT | IPC_EXCL | SHM_HUGETLB | 0600);
     turn = semget(turn_key, 2, IPC_CREAT | IPC_EXCL | 0600);
     set = semget(values_key, 5, IPC_CREAT | IPC_EXCL | 0600);
     queue = msgget(queue_key, IPC_CREAT | IPC_EXCL | 0600);
     uint64_t *memory = shmat(ball, NULL, 0), *other = shmat(rest, NULL, 0);
-    if (ball < 0 || rest < 0 || turn < 0 || set < 0 || queue < 0 || memory == (void *)-1 || other == (void *)-1) return 1;
+    large = shmat(huge, NULL, 0);
+    if (ball < 0 || rest < 0 || huge < 0 || large == (void *)-1 || turn < 0 || set < 0 || queue < 0 || memory == (void *)-1 || other == (void *)-1) return 1;
     fill(memory, ball_size, 8);
     fill(other, rest_size, 0);
+    fill(large, huge_size, 0);
     struct shmid_ds segment;
     if (shmdt(other) != 0 || shmctl(rest, IPC_STAT, &segment) != 0) return 1;
     segment.shm_perm.uid = 1234;

@@ -25,9 +25,11 @@ enum FileText {
         case .inetSocket(let socket): "socket:[\(socket.inode)]"
         case .packetSocket(let socket): "socket:[\(socket.inode)]"
         case .netlinkSocket(let socket): "socket:[\(socket.inode)]"
+        case .tunnel(let tunnel): path(tunnel.node)
         case .terminal(let terminal): path(terminal.node)
         case .namespace(let kind, let number): "\(kind.fileName):[\(number)]"
-        case .unsupported: nil
+        // Since 6.9 (commit cb12fd8e0dab) a file of a filesystem, with another text.
+        case .pidfd, .unsupported: nil
         }
     }
 
