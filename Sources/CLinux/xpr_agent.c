@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/mqueue.h>
 #include <linux/netlink.h>
 #include <linux/openat2.h>
 #include <sched.h>
@@ -12,6 +13,7 @@
 #include <sys/eventfd.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/statfs.h>
@@ -129,6 +131,33 @@ int xpr_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 
 int xpr_semaphore(void) {
     return eventfd(0, EFD_SEMAPHORE | EFD_NONBLOCK | EFD_CLOEXEC);
+}
+
+int xpr_make_queue(const char *name, unsigned int mode, long limit, long bytes) {
+    struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY}, before;
+    struct mq_attr attributes;
+    memset(&attributes, 0, sizeof attributes);
+    attributes.mq_maxmsg = limit;
+    attributes.mq_msgsize = bytes;
+    int is_known = getrlimit(RLIMIT_MSGQUEUE, &before) == 0;
+    setrlimit(RLIMIT_MSGQUEUE, &unlimited);
+    int queue = (int)syscall(SYS_mq_open, name, O_RDWR | O_CREAT | O_EXCL | O_NONBLOCK | O_CLOEXEC, mode, &attributes);
+    int reason = errno;
+    if (is_known) setrlimit(RLIMIT_MSGQUEUE, &before);
+    errno = reason;
+    return queue;
+}
+
+int xpr_open_queue(const char *name, int flags) {
+    return (int)syscall(SYS_mq_open, name, flags | O_CLOEXEC, 0, NULL);
+}
+
+int xpr_remove_queue(const char *name) {
+    return (int)syscall(SYS_mq_unlink, name);
+}
+
+int xpr_send(int queue, const void *bytes, size_t count, unsigned int priority) {
+    return (int)syscall(SYS_mq_timedsend, queue, bytes, count, priority, NULL);
 }
 
 int xpr_take_descriptor(pid_t process, int descriptor) {

@@ -102,7 +102,7 @@ struct CallsAtWork {
         switch file.kind {
         case .path, .memfd: isWrite && file.flags & appends != 0
         case .pipe, .fifo, .eventfd, .timerfd, .signalfd, .inotify, .fanotify, .unixSocket, .inetSocket, .netlinkSocket,
-            .packetSocket, .tunnel, .terminal:
+            .packetSocket, .tunnel, .posixQueue, .terminal:
             true
         case .epoll, .namespace, .pidfd, .unsupported: false
         }

@@ -34,6 +34,7 @@ struct FileAssessor: Sendable {
     private var senders: [UInt64: Set<KernelString?>] = [:]
     private let sharedMemory: [SharedMemoryID: SharedMemory]
     private let processes: Set<Int32>
+    private let guestIPCNamespace: UInt32
     let terminals: TerminalAssessor
     /// Files without a name that travel in the checkpoint, by device and inode.
     private var ghosts: Set<[UInt64]> = []
@@ -48,6 +49,7 @@ struct FileAssessor: Sendable {
         self.inhabited = inhabited
         pipes = group.pipes
         processes = Set(group.processes.map(\.pid))
+        guestIPCNamespace = group.initNamespaces.ipc
         sharedMemory = group.sharedMemory
         terminals = TerminalAssessor(group, held: held)
         fanotify = FanotifyAssessor(group, held: held)
@@ -87,6 +89,7 @@ struct FileAssessor: Sendable {
         case .packetSocket(let socket): socket.assessment
         // Where it is known which network namespaces come back.
         case .tunnel: .full
+        case .posixQueue(let queue): assess(queue)
         // CRIU 3.17 knows none: the process opens it itself in place of what its descriptor leads to (see ``Prologue``).
         case .pidfd(let process):
             processes.contains(process)
@@ -138,6 +141,18 @@ struct FileAssessor: Sendable {
         case .characterDevice: .refused("device \(node.path)")
         case .other: .refused("\(node.path), which is neither file, directory nor device")
         }
+    }
+
+    /// The agent makes it, in the guest's ipc namespace.
+    private func assess(_ queue: PosixQueue) -> FileAssessment {
+        let isPlain =
+            !queue.name.bytes.isEmpty && queue.name.bytes.allSatisfy { 0x21..<0x7f ~= $0 && $0 != UInt8(ascii: "/") }
+            && queue.name != "." && queue.name != ".."
+        guard queue.ipcNamespace == guestIPCNamespace, isPlain else {
+            return .refused("POSIX message queue /\(queue.name) of another ipc namespace than the guest's, or with an odd name")
+        }
+        return queue.hasNotification
+            ? .degraded("nobody is told any more of a message that comes into queue /\(queue.name) (mq_notify)") : .full
     }
 
     private func assess(pipe id: PipeID, file: OpenFile, name: String) -> FileAssessment {

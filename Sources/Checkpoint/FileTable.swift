@@ -207,6 +207,7 @@ struct FileTable: Sendable {
             guard let namespace = assessor.inhabited.id(kind, number) else { break }
             append(id, .namespace, FileImage.namespace(id: raw, kind: kind, namespace: namespace, file: file))
         case .terminal: terminalFiles.append(id)
+        case .posixQueue(let queue): lend(.queue(queue, contents: "queue-\(raw)"), file, id: id)
         case .pidfd, .unsupported: break
         }
     }

@@ -353,7 +353,12 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         bytes &+= try image.finish()
     }
 
+    /// What the agent puts into pipes and queues.
     private mutating func writePackets() throws(CheckpointError) {
+        for file in plan.files.lent {
+            guard case .queue(let queue, let contents) = file.kind else { continue }
+            try writeRaw(contents, queue.messages.flatMap(\.bytes))
+        }
         for (pipe, id) in zip(plan.packetPipes.pipes, plan.packetPipes.ids) {
             try writeRaw(pipe.contents, plan.group.pipes[id]?.queuedBytes ?? [])
         }

@@ -197,12 +197,37 @@ extension RecoveryManifest.Socket {
 
 extension RecoveryManifest.LentFile {
     fileprivate init(_ node: ManifestNode) throws(ManifestError) {
-        guard let counter = UInt64(try node.text("semaphore")) else {
+        self.init(
+            name: try node.text("name"), flags: try node.integer("flags", in: 0...UInt32.max), kind: try Self.kind(node))
+    }
+
+    private static func kind(_ node: ManifestNode) throws(ManifestError) -> Kind {
+        if let text = try node.optionalText("semaphore") {
+            guard let counter = UInt64(text) else { throw ManifestError(place: node.place, problem: "counts no number") }
+            return .semaphore(counter: counter)
+        }
+        guard let queue = try node.optional("queue", { (node) throws(ManifestError) in try Self.queue(node) }) else {
             throw ManifestError(place: node.place, problem: "is no file that is known")
         }
-        self.init(
-            name: try node.text("name"), flags: try node.integer("flags", in: 0...UInt32.max),
-            kind: .semaphore(counter: counter))
+        return queue
+    }
+
+    /// The messages are beside the images, so those here are as long, and zeros.
+    private static func queue(_ node: ManifestNode) throws(ManifestError) -> Kind {
+        var queue = PosixQueue(
+            name: KernelString(bytes: Array(try node.fileName("name").utf8)),
+            isRemoved: try node.optionalFlag("removed") ?? false,
+            inode: try node.unsigned("inode"), ipcNamespace: try node.integer("ipc_namespace", in: 0...UInt32.max),
+            mode: try node.integer("mode", in: 0...0o7777), uid: try node.integer("uid", in: 0...UInt32.max),
+            gid: try node.integer("gid", in: 0...UInt32.max), messageLimit: try node.unsigned("message_limit"),
+            messageBytes: try node.unsigned("message_bytes"))
+        queue.hasNotification = try node.optionalFlag("notifies") ?? false
+        queue.messages = try node.list("messages") { (node) throws(ManifestError) in
+            PosixQueue.Message(
+                priority: try node.integer("priority", in: 0...UInt32.max),
+                bytes: Array(repeating: 0, count: try node.integer("bytes", in: 0...(1 << 26))))
+        }
+        return .queue(queue, contents: try node.fileName("contents"))
     }
 }
 

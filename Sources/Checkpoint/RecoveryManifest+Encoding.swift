@@ -131,6 +131,19 @@ extension RecoveryManifest.LentFile {
             switch kind {
             // Of 64 bits, which a number of JSON does not have.
             case .semaphore(let counter): JSONValue.Member("semaphore", .string("\(counter)"))
+            case .queue(let queue, let contents):
+                JSONValue.Member(
+                    "queue",
+                    [
+                        "name": .string("\(queue.name)"), "removed": .bool(queue.isRemoved), "inode": JSONValue(queue.inode),
+                        "ipc_namespace": JSONValue(queue.ipcNamespace), "mode": JSONValue(queue.mode),
+                        "uid": JSONValue(queue.uid),
+                        "gid": JSONValue(queue.gid), "message_limit": JSONValue(queue.messageLimit),
+                        "message_bytes": JSONValue(queue.messageBytes), "contents": .string(contents),
+                        "notifies": .bool(queue.hasNotification),
+                        "messages": .array(
+                            queue.messages.map { ["priority": JSONValue($0.priority), "bytes": JSONValue($0.bytes.count)] }),
+                    ])
             }
         return .object([JSONValue.Member("name", .string(name)), JSONValue.Member("flags", JSONValue(flags)), kind])
     }

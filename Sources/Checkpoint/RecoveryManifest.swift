@@ -253,6 +253,8 @@ public struct RecoveryManifest: Sendable, Equatable {
         public enum Kind: Sendable, Equatable {
             /// An eventfd of which a read takes one (EFD_SEMAPHORE).
             case semaphore(counter: UInt64)
+            /// A POSIX message queue, with the name of the file beside the images that has all its messages, without its ".img". The messages themselves are not kept here.
+            case queue(PosixQueue, contents: String)
         }
 
         /// What stands for it in the images.

@@ -19,6 +19,7 @@ public struct OpenFile: Sendable {
         case netlinkSocket(NetlinkSocket)
         case packetSocket(PacketSocket)
         case tunnel(TunnelFile)
+        case posixQueue(PosixQueue)
         /// A descriptor of a process, by its id in the guest's own pid namespace.
         case pidfd(process: Int32)
         case terminal(TerminalFile)

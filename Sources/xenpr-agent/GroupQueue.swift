@@ -16,6 +16,7 @@ struct GroupQueue {
 
     /// Restores each group and returns what became of each, in their order. One that fails does not stop the others.
     func run() -> [RestoreReport.Group] {
+        var queues = PosixQueues()
         var results: [Int: RestoreReport.Group] = [:]
         var waiting = groups.indices.reversed().map { $0 }
         var active: [Active] = []
@@ -31,7 +32,7 @@ struct GroupQueue {
                     waiting.append(index)
                     break
                 }
-                switch begin(index, terminals) {
+                switch begin(index, terminals, &queues) {
                 case .success(let started): active.append(started)
                 case .failure(let result): results[index] = result.group
                 }
@@ -51,7 +52,7 @@ struct GroupQueue {
         let group: RestoreReport.Group
     }
 
-    private func begin(_ index: Int, _ terminals: PseudoTerminals) -> Result<Active, NotStarted> {
+    private func begin(_ index: Int, _ terminals: PseudoTerminals, _ queues: inout PosixQueues) -> Result<Active, NotStarted> {
         let group = groups[index]
         let reasons = reasons(of: group)
         guard group.verdict == "full" || group.verdict == "degraded" else {
@@ -64,7 +65,7 @@ struct GroupQueue {
         let begin = monotonicSeconds()
         do throws(AgentError) {
             try terminals.release(group)
-            let program = try restore.start()
+            let program = try restore.start(queues: &queues)
             return .success(Active(index: index, restore: restore, program: program, begin: begin))
         } catch {
             return .failure(NotStarted(group: result(group, .failed, [error.description])))

@@ -25,7 +25,7 @@ struct GroupRestore {
     private var log: String { directory + "/restore.log" }
 
     /// Starts CRIU in the group's new cgroup. Fails with the reason when the group cannot be there beside what runs now.
-    mutating func start() throws(AgentError) -> RunningProgram {
+    mutating func start(queues: inout PosixQueues) throws(AgentError) -> RunningProgram {
         let cgroup = try ControlGroup(group.name)
         guard !cgroup.isPopulated else {
             throw AgentError(description: "its cgroup \(cgroup.directory) already has processes")
@@ -41,7 +41,7 @@ struct GroupRestore {
         try showCgroups()
         lockConnections()
         if group.disablesHugePages { try haveKernelExamined() }
-        let lent = try LentFiles(group.lentFiles)
+        let lent = try LentFiles(group.lentFiles, images: directory + "/images", queues: &queues)
         let program = ChildProgram(
             arguments: [
                 "criu", "restore", "--images-dir", directory + "/images", "--restore-detached",

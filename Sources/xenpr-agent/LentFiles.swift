@@ -5,16 +5,24 @@ import Glibc
 struct LentFiles: ~Copyable {
     private var files: [(name: String, number: Int32)] = []
 
-    init(_ files: [RecoveryManifest.LentFile]) throws(AgentError) {
+    /// - Parameters:
+    ///   - images: the directory of the group's images.
+    ///   - queues: those that groups before it have.
+    init(_ files: [RecoveryManifest.LentFile], images: String, queues: inout PosixQueues) throws(AgentError) {
+        var opened: [RecoveryManifest.LentFile.Queue] = []
         for file in files {
-            let number =
-                switch file.kind {
-                case .semaphore(let counter): try Self.semaphore(counter)
-                }
+            let number: Int32
+            switch file.kind {
+            case .semaphore(let counter): number = try Self.semaphore(counter)
+            case .queue(let queue):
+                number = try queues.open(queue, flags: file.flags, images: images)
+                opened.append(queue)
+            }
             self.files.append((file.name, number))
             // What can be set of an open file, O_NONBLOCK among it.
             guard fcntl(number, F_SETFL, file.flags) == 0 else { throw systemError("cannot set the flags of \(file.name)") }
         }
+        queues.removeNames(of: opened)
     }
 
     deinit { for file in files { close(file.number) } }

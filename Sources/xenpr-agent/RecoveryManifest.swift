@@ -140,6 +140,29 @@ struct RecoveryManifest {
         enum Kind {
             /// An eventfd of which a read takes one.
             case semaphore(counter: UInt64)
+            case queue(Queue)
+        }
+
+        /// A POSIX message queue.
+        struct Queue {
+            struct Message {
+                let priority: UInt32
+                let byteCount: Int
+            }
+
+            /// Without the slash that it begins with.
+            let name: GroupName
+            let isRemoved: Bool
+            /// The same for all descriptors that lead to it.
+            let inode: UInt64
+            let mode: UInt32
+            let uid: UInt32
+            let gid: UInt32
+            let messageLimit: Int
+            let messageBytes: Int
+            /// The name of the file beside the images that has all the messages, without its ".img".
+            let contents: GroupName
+            let messages: [Message]
         }
 
         /// What stands for it in the images.
@@ -523,12 +546,42 @@ extension RecoveryManifest.Socket {
 extension RecoveryManifest.LentFile {
     fileprivate init?(_ json: JSONValue) {
         guard let name = json["name"]?.stringValue, name.hasPrefix("xenpr-lent/"),
-            let flags = json["flags"]?.integerValue.flatMap({ Int32(exactly: $0) }),
-            let counter = json["semaphore"]?.stringValue.flatMap({ UInt64($0) })
+            let flags = json["flags"]?.integerValue.flatMap({ Int32(exactly: $0) })
         else { return nil }
         self.name = name
         self.flags = flags
-        kind = .semaphore(counter: counter)
+        if let counter = json["semaphore"]?.stringValue.flatMap({ UInt64($0) }) {
+            kind = .semaphore(counter: counter)
+        } else if let queue = json["queue"].flatMap(Queue.init) {
+            kind = .queue(queue)
+        } else {
+            return nil
+        }
+    }
+}
+
+extension RecoveryManifest.LentFile.Queue {
+    fileprivate init?(_ json: JSONValue) {
+        guard let name = json["name"]?.stringValue.flatMap(GroupName.init),
+            let inode = json["inode"]?.integerValue.flatMap({ UInt64(exactly: $0) }),
+            let limit = json["message_limit"]?.integerValue.flatMap({ Int(exactly: $0) }), limit > 0,
+            let bytes = json["message_bytes"]?.integerValue.flatMap({ Int(exactly: $0) }), bytes > 0,
+            let contents = json["contents"]?.stringValue.flatMap(GroupName.init)
+        else { return nil }
+        self.name = name
+        isRemoved = json["removed"]?.boolValue ?? false
+        self.inode = inode
+        mode = UInt32(clamping: json["mode"]?.integerValue ?? 0) & 0o777
+        uid = UInt32(clamping: json["uid"]?.integerValue ?? 0)
+        gid = UInt32(clamping: json["gid"]?.integerValue ?? 0)
+        messageLimit = limit
+        messageBytes = bytes
+        self.contents = contents
+        messages = (json["messages"]?.arrayValue ?? []).map { message in
+            Message(
+                priority: UInt32(clamping: message["priority"]?.integerValue ?? 0),
+                byteCount: Int(clamping: message["bytes"]?.integerValue ?? 0))
+        }
     }
 }
 

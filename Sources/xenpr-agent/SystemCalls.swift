@@ -145,6 +145,23 @@ enum System {
         _ = unsafe execvp(program, list)
     }
 
+    /// A new POSIX message queue, open for both; its name is without the slash, as the kernel has it.
+    static func makeQueue(_ name: String, mode: UInt32, limit: Int, bytes: Int) -> Int32 {
+        unsafe xpr_make_queue(name, mode, limit, bytes)
+    }
+
+    static func openQueue(_ name: String, _ flags: Int32) -> Int32 { unsafe xpr_open_queue(name, flags) }
+
+    static func removeQueue(_ name: String) { _ = unsafe xpr_remove_queue(name) }
+
+    /// Puts a message into a queue.
+    static func send(_ queue: Int32, _ bytes: [UInt8], priority: UInt32) -> Int32 {
+        unsafe bytes.withUnsafeBytes { buffer in
+            // Pointer and count are those of one buffer, which lives while this closure runs.
+            unsafe xpr_send(queue, buffer.baseAddress, buffer.count, priority)
+        }
+    }
+
     /// A variable of the environment; nil: it is not set.
     static func environment(_ name: String) -> String? {
         // The text ends with a null byte, and nothing changes the environment while it is copied, for the agent has one thread.

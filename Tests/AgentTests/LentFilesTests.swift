@@ -10,10 +10,14 @@ import Testing
         return System.read(number, into: &buffer) == 8 ? buffer : nil
     }
 
+    private func lend(_ kind: RecoveryManifest.LentFile.Kind, flags: Int32) throws(AgentError) -> LentFiles {
+        var queues = PosixQueues()
+        return try LentFiles(
+            [RecoveryManifest.LentFile(name: "xenpr-lent/7", flags: flags, kind: kind)], images: "/nowhere", queues: &queues)
+    }
+
     @Test func aSemaphoreIsTakenOneByOne() throws {
-        let lent = try LentFiles([
-            RecoveryManifest.LentFile(name: "xenpr-lent/7", flags: O_RDWR | O_NONBLOCK, kind: .semaphore(counter: 2))
-        ])
+        let lent = try lend(.semaphore(counter: 2), flags: O_RDWR | O_NONBLOCK)
         let number = try #require(lent.numbers.first)
         #expect(lent.options == ["--inherit-fd", "fd[\(number)]:xenpr-lent/7"])
         #expect(read(number) == [1, 0, 0, 0, 0, 0, 0, 0])
@@ -24,14 +28,12 @@ import Testing
     @Test func onesThatCannotBeMadeSayWhy() {
         #expect(throws: AgentError.self) {
             // No eventfd counts that far.
-            _ = try LentFiles([RecoveryManifest.LentFile(name: "xenpr-lent/7", flags: 2, kind: .semaphore(counter: .max))])
+            _ = try lend(.semaphore(counter: .max), flags: O_RDWR)
         }
     }
 
     @Test func aProgramGetsThemAndNothingElse() throws {
-        let lent = try LentFiles([
-            RecoveryManifest.LentFile(name: "xenpr-lent/7", flags: O_RDWR | O_NONBLOCK, kind: .semaphore(counter: 0))
-        ])
+        let lent = try lend(.semaphore(counter: 0), flags: O_RDWR | O_NONBLOCK)
         let number = try #require(lent.numbers.first)
         func hasIt(_ lent: [Int32]) throws -> Bool {
             try ChildProgram(arguments: ["test", "-e", "/proc/self/fd/\(number)"], lent: lent).run(timeoutSeconds: 60) == 0

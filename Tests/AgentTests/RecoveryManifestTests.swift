@@ -46,6 +46,34 @@ import Testing
         #expect(throws: AgentError.self) { try parse(text) }
     }
 
+    @Test func whatTheAgentMakesIsTakenInItsPlainestForm() throws {
+        func group(queue: String = "jobs", contents: String = "queue-7", pipe: String = "packets-1") throws
+            -> RecoveryManifest.Group
+        {
+            let made = """
+                "lent_files": [{"name": "xenpr-lent/6", "flags": 2, "semaphore": "18446744073709551614"},
+                {"name": "/etc/passwd", "flags": 2, "semaphore": "1"}, {"name": "xenpr-lent/7", "flags": 2050, "queue": {"name":
+                "\(queue)", "removed": true, "inode": 5, "mode": 2541, "uid": 1, "gid": 2, "message_limit": 10, "message_bytes": 64,
+                "contents": "\(contents)", "messages": [{"priority": 3, "bytes": 2}]}}],
+                "pipes": [{"pid": 2001, "descriptor": 4, "contents": "\(pipe)", "pieces": [{"bytes": 6, "packet": true}]}],
+                "root_pid": 2001
+                """
+            return try #require(self.parse(Self.replacing("\"root_pid\": 2001", by: made)).groups.first)
+        }
+        let whole = try group()
+        #expect(whole.lentFiles.map(\.name) == ["xenpr-lent/6", "xenpr-lent/7"])
+        guard case .semaphore(UInt64.max - 1) = whole.lentFiles[0].kind, case .queue(let queue) = whole.lentFiles[1].kind else {
+            Issue.record("\(whole.lentFiles)")
+            return
+        }
+        #expect(queue.messages.map(\.priority) == [3] && queue.messages.map(\.byteCount) == [2])
+        #expect(queue.mode == 0o755 && queue.isRemoved, "no bits beyond the permissions")
+        #expect(whole.pipes.first?.pieces.first?.isPacket == true)
+        #expect(try group(queue: "../jobs").lentFiles.count == 1)
+        #expect(try group(contents: "../../etc/shadow").lentFiles.count == 1)
+        #expect(try group(pipe: "../1").pipes.isEmpty)
+    }
+
     @Test func networksAreTakenInTheirPlainestForm() throws {
         func group(
             device: String = "eth0", peer: String = "veth1", address: String = "10.0.7.1/24", path: String, value: String

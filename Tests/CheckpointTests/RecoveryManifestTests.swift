@@ -32,8 +32,13 @@ import Testing
             RecoveryManifest.Pipe(
                 pid: 2000, descriptor: 4, contents: "packets-1", pieces: [Pipe.Piece(byteCount: 6, isPacket: true)])
         ]
+        var queue = PosixQueue(
+            name: "jobs", isRemoved: true, inode: 5, ipcNamespace: 6, mode: 0o600, uid: 1, gid: 2, messageLimit: 10,
+            messageBytes: 64)
+        queue.messages = [PosixQueue.Message(priority: 3, bytes: [0, 0])]
         group.lentFiles = [
-            RecoveryManifest.LentFile(name: "xenpr-lent/6", flags: 2, kind: .semaphore(counter: .max - 1))
+            RecoveryManifest.LentFile(name: "xenpr-lent/6", flags: 2, kind: .semaphore(counter: .max - 1)),
+            RecoveryManifest.LentFile(name: "xenpr-lent/7", flags: 2, kind: .queue(queue, contents: "queue-7")),
         ]
         group.processes = [
             RecoveryManifest.Process(

@@ -65,6 +65,18 @@ int xpr_take_descriptor(pid_t process, int descriptor);
 /// An eventfd(2) of which a read takes one (EFD_SEMAPHORE), at zero, which does not block.
 int xpr_semaphore(void);
 
+/// mq_open(2) of a new queue, for reading and writing, without blocking, whatever the limit of a user's queues is. The name is without a slash.
+int xpr_make_queue(const char *name, unsigned int mode, long limit, long bytes);
+
+/// mq_open(2) of a queue that is there.
+int xpr_open_queue(const char *name, int flags);
+
+/// mq_unlink(2).
+int xpr_remove_queue(const char *name);
+
+/// mq_timedsend(2) without a time limit.
+int xpr_send(int queue, const void *bytes, size_t count, unsigned int priority);
+
 /// setsockopt(2) with an int.
 int xpr_set_socket_option(int socket, int level, int number, int value);
 

@@ -28,6 +28,7 @@ extension OpenFile {
         case .packetSocket: "packet"
         case .tunnel: "tunnel"
         case .pidfd: "pidfd"
+        case .posixQueue: "queue"
         case .terminal: "terminal"
         case .namespace: "namespace"
         case .unsupported: "unsupported"
@@ -58,6 +59,7 @@ extension OpenFile {
         case .inetSocket(let socket): return socket.summary
         case .netlinkSocket(let socket): return "protocol \(socket.transport), port \(socket.port)"
         case .packetSocket(let socket): return socket.summary
+        case .posixQueue(let queue): return "/\(queue.name), \(queue.messages.count) messages"
         case .pidfd(let process): return "process \(process)"
         case .tunnel(let tunnel): return "\(tunnel.node.path)" + (tunnel.device.map { ", device \($0)" } ?? "")
         case .terminal(let terminal):

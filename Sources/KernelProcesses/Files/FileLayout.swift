@@ -6,6 +6,8 @@ public struct FileLayout: Sendable {
     let paths: PathLayout
     let xarray: XArrayLayout
     let tree: RedBlackTreeLayout
+    /// nil: the kernel has no POSIX message queues.
+    let posixQueues: PosixQueueLayout?
     let file: OpenFileLayout
     let inode: InodeLayout
     let superblock: SuperblockLayout
@@ -29,6 +31,7 @@ public struct FileLayout: Sendable {
         paths = try PathLayout(types)
         xarray = try XArrayLayout(types)
         tree = try RedBlackTreeLayout(types)
+        posixQueues = PosixQueueLayout(types)
         file = try OpenFileLayout(types)
         inode = try InodeLayout(types)
         superblock = try SuperblockLayout(types)

@@ -5,7 +5,7 @@ import KernelTypes
 struct FileOperations: Sendable {
     enum Kind: Sendable, Hashable {
         case pipe, socket, eventfd, epoll, timerfd, signalfd, inotify, fanotify, sharedMemory, hugePages, terminal,
-            hungUpTerminal, namespace, pidfd, pidfsFile
+            hungUpTerminal, namespace, pidfd, pidfsFile, posixQueue
         /// Known, and not to be brought back: what to call it.
         case unsupported(String)
     }
@@ -37,7 +37,7 @@ struct FileOperations: Sendable {
         "bpf_map_fops": .unsupported("BPF map"),
         "bpf_prog_fops": .unsupported("BPF program"),
         "bpf_link_fops": .unsupported("BPF link"),
-        "mqueue_file_operations": .unsupported("POSIX message queue"),
+        "mqueue_file_operations": .posixQueue,
         "ns_file_operations": .namespace,
         "secretmem_fops": .unsupported("secret memory"),
         "fscontext_fops": .unsupported("filesystem context"),

@@ -77,6 +77,7 @@ extension FileReader {
                 ? .memfd(sharedMemory(ofInode: inode)) : .unsupported("file of a mounted hugetlbfs")
         case .terminal: return try terminalFile(at: address, isHungUp: false)
         case .namespace: return try namespaceFile(ofInode: inode)
+        case .posixQueue: return try posixQueue(ofFileAt: address, inode: inode)
         case .pidfd: return try pidfd(of: kernel.pointer(fields.privateData, of: address))
         case .pidfsFile:
             guard let data = layout.namespaceFiles?.inodeData else { return .unsupported("pidfd") }

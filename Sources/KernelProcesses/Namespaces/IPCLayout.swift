@@ -24,8 +24,7 @@ struct IPCLayout: Sendable {
     let segmentPermissions, segmentFile, segmentSize: Field
     let attachmentID, attachmentNamespace: Field
     let queuePermissions, queueLimit, queueMessages: Field
-    let messageLink, messageType, messageSize, messageNext: Field
-    let messageHeader, pieceHeader: Int
+    let message: MessageLayout
     let setPermissions, setCount, setSemaphores, setUndo: Field
     let semaphoreValue: Field
     let semaphoreSize: Int
@@ -72,14 +71,7 @@ struct IPCLayout: Sendable {
             queuePermissions = try queue.field("q_perm")
             queueLimit = try queue.field("q_qbytes")
             queueMessages = try queue.field("q_messages")
-            let message = try types.structure("msg_msg")
-            messageLink = try message.field("m_list")
-            messageType = try message.field("m_type")
-            messageSize = try message.field("m_ts")
-            messageNext = try message.field("next")
-            messageHeader = message.size
-            // `struct msg_msgseg` is one pointer.
-            pieceHeader = 8
+            message = try MessageLayout(types)
 
             let set = try types.structure("sem_array")
             setPermissions = try set.field("sem_perm")

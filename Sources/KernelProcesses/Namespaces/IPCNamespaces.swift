@@ -8,9 +8,6 @@ extension GroupBuilder {
     private static let objectLimit = 1 << 24
     /// SEMMSL can be raised to this (`sem_array.sem_nsems` is an int, its values take 2 bytes each in one message to user space).
     private static let semaphoreLimit: UInt64 = 1 << 16
-    /// The most bytes of one message that are believed: `msg_ctlmax` is an unsigned int, but a queue's pages are kernel memory.
-    private static let messageLimit: UInt64 = 1 << 26
-    private static let pageSize = 4096
 
     /// Reads `struct ipc_namespace`, with the contents of its message queues and semaphores; those of segments are pages.
     mutating func ipcNamespace(at namespace: VirtualAddress, _ layout: IPCLayout) throws(MemoryFault) -> IPCNamespace {
@@ -81,36 +78,18 @@ extension GroupBuilder {
         let reader = kernel.reader
         var addresses: [VirtualAddress] = []
         let head = queue + layout.queueMessages.offset
-        let fault = reader.forEach(onList: head, link: layout.messageLink, limit: Self.objectLimit) { addresses.append($0) }
+        let fault = reader.forEach(onList: head, link: layout.message.link, limit: Self.objectLimit) { addresses.append($0) }
         if let fault { throw fault }
         var messages: [MessageQueue.Message] = []
-        for address in addresses { messages.append(try message(at: address, layout)) }
+        for address in addresses {
+            messages.append(
+                MessageQueue.Message(
+                    type: try reader.signed(layout.message.type, of: address),
+                    bytes: try reader.text(ofMessage: address, layout.message)))
+        }
         return MessageQueue(
             permissions: try permissions(at: queue + layout.queuePermissions.offset, layout),
             limitBytes: try reader.value(layout.queueLimit, of: queue), messages: messages)
-    }
-
-    /// `struct msg_msg`: the first page holds the header and text, each following one a `struct msg_msgseg` and text (ipc/msgutil.c).
-    private func message(at message: VirtualAddress, _ layout: IPCLayout) throws(MemoryFault) -> MessageQueue.Message {
-        let reader = kernel.reader
-        let size = try reader.value(layout.messageSize, of: message)
-        guard size <= Self.messageLimit else { throw MemoryFault(.damaged("message of \(size) bytes"), at: message) }
-        var rest = Int(size)
-        var piece = message
-        var header = layout.messageHeader
-        var next = try reader.pointer(layout.messageNext, of: message)
-        var bytes: [UInt8] = []
-        while true {
-            let count = min(rest, Self.pageSize - header)
-            bytes += try reader.memory.bytes(at: piece + header, count: count)
-            rest -= count
-            if rest == 0 { break }
-            guard !next.isNull else { throw MemoryFault(.damaged("message that ends early"), at: message) }
-            piece = next
-            header = layout.pieceHeader
-            next = try reader.memory.pointer(at: piece)
-        }
-        return MessageQueue.Message(type: try reader.signed(layout.messageType, of: message), bytes: bytes)
     }
 
     private func semaphoreSet(at set: VirtualAddress, _ layout: IPCLayout) throws(MemoryFault) -> SemaphoreSet {

@@ -38,6 +38,52 @@ def semaphore():
         pass
 
 
+def queue(name, flags, mode=0o640, limit=5, size=9000):
+    attributes = struct.pack("8q", 0, limit, size, 0, 0, 0, 0, 0)
+    return call(libc.syscall(240, name, flags, mode, attributes))
+
+
+def send(fd, text, priority):
+    call(libc.syscall(242, fd, text, ctypes.c_size_t(len(text)), priority, None))
+
+
+def receive(fd):
+    buffer, priority = ctypes.create_string_buffer(9000), ctypes.c_uint()
+    size = call(libc.syscall(243, fd, buffer, ctypes.c_size_t(9000), ctypes.byref(priority), None))
+    return priority.value, buffer.raw[:size]
+
+
+@item("a POSIX message queue, open twice")
+def posix_queue():
+    fd = queue(b"xenpr-jobs", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NONBLOCK)
+    reader = queue(b"xenpr-jobs", os.O_RDONLY | os.O_NONBLOCK)
+    os.fchown(fd, 12, 34)
+    for text, priority in (b"old", 3), (b"l" * 8999, 0), (b"urgent", 9), (b"", 3):
+        send(fd, text, priority)
+    yield
+    status = os.fstat(reader)
+    expect("mode and owner", (status.st_mode & 0o777, status.st_uid, status.st_gid), (0o640, 12, 34))
+    send(fd, b"last", 0)
+    try:
+        send(fd, b"more than its limit", 0)
+        raise AssertionError("it has no limit")
+    except BlockingIOError:
+        pass
+    for message in (9, b"urgent"), (3, b"old"), (3, b""), (0, b"l" * 8999), (0, b"last"):
+        expect("a message", receive(reader), message)
+    call(libc.syscall(241, b"xenpr-jobs"))
+
+
+@item("a POSIX message queue that was removed")
+def removed_queue():
+    fd = queue(b"xenpr-gone", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NONBLOCK)
+    call(libc.syscall(241, b"xenpr-gone"))
+    send(fd, b"kept", 1)
+    yield
+    expect("the message", receive(fd), (1, b"kept"))
+    expect("its name", libc.syscall(240, b"xenpr-gone", os.O_RDWR, 0, None), -1)
+
+
 @item("nested epoll")
 def nested():
     ready, idle = call(libc.eventfd(1, 0)), call(libc.eventfd(0, 0))

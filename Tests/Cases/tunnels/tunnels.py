@@ -29,11 +29,11 @@ def tunnel(name, flags):
 
 def devices():
     # The number behind @ is that of a device of the guest, which may have another one after a reboot; its own number is kept.
-    # So does that of a tunnel, which the kernel knows of anew.
-    links = [re.sub(r"@if\d+|qlen \d+|link-netnsid \d+|state \w+", "", line) for line in run("-d", "-o", "link").splitlines()]
+    # Whether a bridge without ports has a carrier, and who lies on it, is the bridge's affair; the state of a tunnel follows from what passed through it.
+    links = [re.sub(r"@if\d+|qlen \d+|link-netnsid \d+|state \w+|NO-CARRIER,|,LOWER_UP", "", line) for line in run("-d", "-o", "link").splitlines()]
     # The module makes one for itself, when it is there.
     links = [line for line in links if " sit0@" not in line]
-    return sorted(links), sorted(run("-4", "-o", "address").splitlines()), run("route", "show").splitlines()
+    return sorted(links), sorted(run("-4", "-o", "address").splitlines()), run("route", "show").replace("linkdown ", "").splitlines()
 
 
 def checksum(data):

@@ -26,6 +26,7 @@ enum FileText {
         case .packetSocket(let socket): "socket:[\(socket.inode)]"
         case .netlinkSocket(let socket): "socket:[\(socket.inode)]"
         case .tunnel(let tunnel): path(tunnel.node)
+        case .posixQueue(let queue): "/\(queue.name)" + (queue.isRemoved ? " (deleted)" : "")
         case .terminal(let terminal): path(terminal.node)
         case .namespace(let kind, let number): "\(kind.fileName):[\(number)]"
         // Since 6.9 (commit cb12fd8e0dab) a file of a filesystem, with another text.
