@@ -285,7 +285,10 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         let messages = devices.map { NetworkAssessment.message($0, of: network, in: networks) }
         try write(.networkDevices, "netdev-\(member.id)", messages)
         try writeRaw("ifaddr-\(member.id)", RoutingDump.addresses(of: devices).bytes)
-        if !network.routes.isEmpty { try writeRaw("route-\(member.id)", RoutingDump.routes(network.routes).bytes) }
+        for (name, size) in [("route", 4), ("route6", 16)] {
+            let routes = network.routes.filter { $0.destination.count == size }
+            if !routes.isEmpty { try writeRaw("\(name)-\(member.id)", RoutingDump.routes(routes).bytes) }
+        }
         // Each has an end of its own of a connection from one to another.
         if !plan.files.connections.isEmpty {
             try writeRaw("nftables-\(member.id)", Array(NetworkAssessment.connectionLock.utf8))

@@ -31,10 +31,6 @@ enum NetworkAssessment {
                 if device.kind == bridge {
                     add(.degraded, "bridge \(device.name) in its network namespace has the settings of a new one")
                 }
-                if device.addresses.contains(where: { $0.bytes.count == 16 && !isOfLink($0) && !isMadeByKernel($0, of: device) }
-                ) {
-                    add(.degraded, "routes of IPv6 in its network namespace are lost, but for those of its addresses")
-                }
             }
         }
         if namespace.unknownRoutes > 0 { add(.degraded, "\(namespace.unknownRoutes) routes of its network namespace are lost") }

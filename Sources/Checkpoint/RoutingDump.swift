@@ -49,7 +49,8 @@ struct RoutingDump {
         // RT_TABLE_COMPAT stands for numbers that need an attribute.
         let header: [UInt8] =
             [
-                2, route.prefixLength, 0, route.typeOfService, route.table < 256 ? UInt8(route.table) : 252,
+                Self.family(route.destination), route.prefixLength, 0, route.typeOfService,
+                route.table < 256 ? UInt8(route.table) : 252,
                 route.routingProtocol,
                 route.scope, route.type,
             ] + UInt32(0).littleEndianBytes

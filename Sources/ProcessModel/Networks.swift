@@ -5,7 +5,7 @@ public struct NetworkNamespace: Sendable, Hashable {
     public var peers: [UInt32: NetworkPeer] = [:]
     /// What its devices that are a macvlan lie on, by their number.
     public var lowerDevices: [UInt32: NetworkPeer] = [:]
-    /// Routes of IPv4 that somebody has set. Those that the kernel makes for addresses are not among them.
+    /// Routes that somebody has set. Those that the kernel makes for addresses, and those that routers tell, are not among them.
     public var routes: [NetworkRoute] = []
     /// Routes that are not understood: of several ways, or by the kernel's nexthop objects.
     public var unknownRoutes = 0
@@ -102,10 +102,9 @@ public struct NetworkAddress: Sendable, Hashable {
     }
 }
 
-/// `struct fib_alias` with its `struct fib_info`: a route of IPv4.
+/// A route of IPv4 (`struct fib_alias` with its `struct fib_info`) or IPv6 (`struct fib6_info`), with addresses of 4 or 16 bytes.
 public struct NetworkRoute: Sendable, Hashable {
     public var table: UInt32
-    /// Four bytes.
     public var destination: [UInt8]
     public var prefixLength: UInt8
     /// RTN_*.
@@ -120,7 +119,7 @@ public struct NetworkRoute: Sendable, Hashable {
     public var preferredSource: [UInt8]
     /// Number of the device; 0: none.
     public var device: UInt32
-    /// `nhc_gw`, of IPv4; nil: none.
+    /// `nhc_gw`; nil: none.
     public var gateway: [UInt8]?
 
     public init(

@@ -6,13 +6,10 @@ import PlainJSON
 /// CRIU starts this program as its action script, without arguments, at each step of a restore (`run_shell_scripts` of criu/action-scripts.c). At "pre-resume" all
 /// of the group is there, and goes on when the script has ended.
 struct CompletionHook {
-    private static let group = "XENPR_GROUP"
-    private static let volume = "XENPR_VOLUME"
+    private static let directory = "XENPR_GROUP_DIRECTORY"
 
     /// What CRIU is started with, so that its scripts know the group.
-    static func environment(group: GroupName, volume: String) -> [(name: String, value: String)] {
-        [(Self.group, "\(group)"), (Self.volume, volume)]
-    }
+    static func environment(_ directory: String) -> [(name: String, value: String)] { [(Self.directory, directory)] }
 
     /// Whether CRIU has started this program.
     static var isCalled: Bool { System.environment("CRTOOLS_SCRIPT_ACTION") != nil }
@@ -20,21 +17,25 @@ struct CompletionHook {
     /// Completes the group, and leaves what could not be done beside its images.
     static func run() throws(AgentError) -> Int32 {
         guard System.environment("CRTOOLS_SCRIPT_ACTION") == "pre-resume" else { return ExitCode.done }
-        guard let name = System.environment(group), let volume = System.environment(volume) else {
+        guard let directory = System.environment(directory) else {
             throw AgentError(description: "CRIU has not been started by xenpr-agent", exitCode: ExitCode.usage)
         }
-        let manifest = try RecoveryManifest(parsing: try readFile(volume + RecoveryVolume.takenManifest))
-        guard let group = manifest.groups.first(where: { "\($0.name)" == name }) else {
-            throw AgentError(description: "recovery.json has no group \(name)")
-        }
-        let restore = GroupRestore(group: group, volume: volume)
+        let group = try RecoveryManifest.Group(parsing: try readFile(directory + GroupRestore.ownManifest))
+        let restore = GroupRestore(group: group, directory: directory)
         try replaceFile(restore.problemsFile, with: JSONValue.array(restore.complete().map { .string($0) }).bytes(.pretty))
         return ExitCode.done
     }
 }
 
 extension GroupRestore {
-    var problemsFile: String { directory + "/problems.json" }
+    /// What the manifest says of the group, in its directory: the whole of it may be large, and CRIU waits for its script.
+    fileprivate static let ownManifest = "/group.json"
+
+    fileprivate var problemsFile: String { directory + "/problems.json" }
+
+    func leaveOwnManifest() throws(AgentError) {
+        try replaceFile(directory + Self.ownManifest, with: group.json.bytes(.compact))
+    }
 
     /// Packets pass when all else is as it was.
     /// - Returns: what could not be done.

@@ -3,8 +3,8 @@ import Glibc
 /// Restores groups, several at a time.
 struct GroupQueue {
     let groups: [RecoveryManifest.Group]
-    /// Where the recovery volume is mounted.
-    let volume: String
+    /// Where their directories are.
+    let directory: String
 
     /// A group whose CRIU runs.
     private struct Active {
@@ -61,7 +61,7 @@ struct GroupQueue {
         guard group.hasImages else {
             return .failure(NotStarted(group: result(group, .skipped, reasons.isEmpty ? ["nothing was saved of it"] : reasons)))
         }
-        var restore = GroupRestore(group: group, volume: volume)
+        var restore = GroupRestore(group: group, directory: "\(directory)/\(group.name)")
         let begin = monotonicSeconds()
         do throws(AgentError) {
             try terminals.release(group)

@@ -4,10 +4,8 @@ import Glibc
 /// Restores one group: `criu restore`, started in the group's cgroup, so that the processes wake up where they belong, or are moved there.
 struct GroupRestore {
     let group: RecoveryManifest.Group
-    /// Where the recovery volume is mounted.
-    let volume: String
-    /// The group's directory there.
-    var directory: String { "\(volume)/groups/\(group.name)" }
+    /// The group's directory on the recovery volume.
+    let directory: String
     /// How long CRIU may take before it and what it has made are killed.
     var timeoutSeconds: Double = 120
     /// Why the group's TCP connections are cut.
@@ -41,6 +39,7 @@ struct GroupRestore {
         try showCgroups()
         lockConnections()
         if group.disablesHugePages { try haveKernelExamined() }
+        try leaveOwnManifest()
         let lent = try LentFiles(group.lentFiles, images: directory + "/images", queues: &queues)
         let program = ChildProgram(
             arguments: [
@@ -55,7 +54,7 @@ struct GroupRestore {
             // it back. Before 5.13 the kernel does not tell CRIU its size, and CRIU 3.17.1 takes 20 from glibc 2.36 where the kernel
             // takes 32 only: then the kernel writes into memory that is gone, and kills the process. So CRIU runs without one.
             environment: [("GLIBC_TUNABLES", "glibc.pthread.rseq=0")]
-                + CompletionHook.environment(group: group.name, volume: volume),
+                + CompletionHook.environment(directory),
             hasCgroupNamespace: group.cgroupRoot != nil && !letsCRIUMakeCgroupNamespace)
         return try program.start(timeoutSeconds: timeoutSeconds)
     }

@@ -16,6 +16,8 @@ struct RecoveryManifest {
     let directories: [Listing]
 
     struct Group {
+        /// All that it says of the group.
+        let json: JSONValue
         let name: GroupName
         /// "full", "degraded" or "refused".
         let verdict: String
@@ -273,13 +275,16 @@ struct RecoveryManifest {
 
     static let schema = "xenpr.recovery/1"
 
-    init(parsing bytes: [UInt8]) throws(AgentError) {
-        let json: JSONValue
+    fileprivate static func json(_ bytes: [UInt8]) throws(AgentError) -> JSONValue {
         do throws(JSONError) {
-            json = try JSONValue(parsing: bytes, limits: JSONLimits(bytes: 64 << 20, depth: 16))
+            return try JSONValue(parsing: bytes, limits: JSONLimits(bytes: 64 << 20, depth: 16))
         } catch {
             throw AgentError(description: "cannot read recovery.json: \(error)")
         }
+    }
+
+    init(parsing bytes: [UInt8]) throws(AgentError) {
+        let json = try Self.json(bytes)
         guard let schema = json["schema"]?.stringValue, schema == Self.schema else {
             throw AgentError(
                 description:
@@ -314,10 +319,16 @@ struct RecoveryManifest {
 }
 
 extension RecoveryManifest.Group {
+    /// One that stands alone.
+    init(parsing bytes: [UInt8]) throws(AgentError) {
+        try self.init(RecoveryManifest.json(bytes))
+    }
+
     fileprivate init(_ json: JSONValue) throws(AgentError) {
         guard let name = json["name"]?.stringValue.flatMap(GroupName.init), let verdict = json["verdict"]?.stringValue else {
             throw AgentError(description: "cannot read recovery.json: a group has no plain name or no verdict")
         }
+        self.json = json
         self.name = name
         self.verdict = verdict
         reasons = (json["reasons"]?.arrayValue ?? []).compactMap(\.stringValue)

@@ -8,8 +8,6 @@ struct RecoveryVolume {
 
     static let label = "xenpr-recovery"
     static let mountPoint = "/run/xenpr/recovery"
-    /// The manifest on it, once a restore has begun.
-    static let takenManifest = "/recovery.done.json"
 
     /// The volume, or nil when no block device has that label.
     ///

@@ -37,7 +37,7 @@ struct RestoreCommand {
         guard System.exists(path) else { return nil }
         let manifest = try RecoveryManifest(parsing: try readFile(path))
         // What is restored once has gone on since, so it must never be restored again, whatever happens from here on.
-        guard System.rename(path, directory + RecoveryVolume.takenManifest) == 0 else {
+        guard System.rename(path, directory + "/recovery.done.json") == 0 else {
             throw systemError("cannot rename \(path)")
         }
         synchronizeDirectory(directory)
@@ -76,7 +76,7 @@ struct RestoreCommand {
         defer { settings.end() }
         _ = try? ChildProgram(arguments: ["modprobe", "-abq"] + GroupRestore.kernelModules).run(timeoutSeconds: 30)
         keepTemporaryFiles()
-        let results = GroupQueue(groups: manifest.groups, volume: directory).run()
+        let results = GroupQueue(groups: manifest.groups, directory: directory + "/groups").run()
         report.groups += results
     }
 

@@ -205,7 +205,29 @@ import Testing
                 var global = NetworkAddress(bytes: [0x20, 1] + Array(repeating: 1, count: 14), prefixLength: 64)
                 global.flags = 0x80
                 namespace.devices[1].addresses.append(global)
-            } == .degraded, "its routes of IPv6 are not read")
+            } == .full)
+    }
+
+    @Test func routesOfIPv6AreInADumpOfTheirOwn() throws {
+        let scratch = ScratchDirectory()
+        let gateway: [UInt8] = [0xfd] + Array(repeating: 0, count: 14) + [1]
+        var sample = group { namespace in
+            join(&namespace)
+            namespace.routes = [
+                NetworkRoute(
+                    table: 254, destination: Array(repeating: 0, count: 16), prefixLength: 0, type: 1, routingProtocol: 3,
+                    scope: 0,
+                    priority: 1024, preferredSource: Array(repeating: 0, count: 16), device: 2, gateway: gateway)
+            ]
+        }
+        let record = GroupCheckpoint.save(sample.group, pages: &sample.supply, toVolume: scratch.path)
+        #expect(record.verdict == .full)
+        let images = "\(scratch.path)/groups/sample/images"
+        #expect(!names(in: images).contains("route-12.img"))
+        let routes = try contents(of: "\(images)/route6-12.img")
+        // struct rtmsg: AF_INET6, no destination, table main, RTPROT_BOOT, RTN_UNICAST; RTA_GATEWAY of 16 bytes.
+        #expect(Array(routes[20..<28]) == [10, 0, 0, 0, 254, 3, 0, 1])
+        #expect(routes.ranges(of: [20, 0, 5, 0] + gateway).count == 1)
     }
 
     @Test func addressesOfALinkThatSomebodyHasSetComeBack() throws {

@@ -23,6 +23,7 @@ struct NetworkNamespaceLayout: Sendable {
         )?
     /// nil: other routes than those that are known here.
     let routes: NetworkRouteLayout?
+    let routes6: NetworkRoute6Layout?
     let packetFilters: [Field]
     let hookCount, firstHook: Field
     let hookSize: Int
@@ -68,6 +69,7 @@ struct NetworkNamespaceLayout: Sendable {
             label = try address.field("ifa_label")
             origin = address.optional("ifa_proto")
             routes = NetworkRouteLayout(types)
+            routes6 = NetworkRoute6Layout(types)
             if let pointer = device.optional("ip6_ptr"), types.has("inet6_dev"), types.has("inet6_ifaddr") {
                 let address = try types.structure("inet6_ifaddr")
                 internet6 = (
@@ -124,6 +126,11 @@ extension GroupBuilder {
             result.devices.append(device)
         }
         if let routes = layout.routes { try readRoutes(of: namespace, routes, into: &result) } else { result.unknownRoutes = 1 }
+        if let routes = layout.routes6 {
+            try readRoutes6(of: namespace, routes, into: &result)
+        } else if layout.internet6 != nil {
+            result.unknownRoutes += 1
+        }
         for field in layout.packetFilters {
             for index in 0..<field.count {
                 let hooks = try reader.pointer(field.element(index), of: namespace)
