@@ -140,9 +140,11 @@ extension RecoveryManifest.Group {
     fileprivate mutating func setNetworks(_ networks: GroupNetworks, processes: [DeadProcess]) {
         links = networks.members.flatMap { NetworkAssessment.links(of: $0.namespace, in: networks) }
         networkSettings = networks.root.namespace.settings
+        packetFilter = networks.root.packetFilterFile
         innerNetworks = networks.members.dropFirst().compactMap { member in
             processes.first { $0.namespaces.network == member.number }.map {
-                RecoveryManifest.InnerNetwork(pid: $0.pid, settings: member.namespace.settings)
+                RecoveryManifest.InnerNetwork(
+                    pid: $0.pid, settings: member.namespace.settings, packetFilter: member.packetFilterFile)
             }
         }
     }

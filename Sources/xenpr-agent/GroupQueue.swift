@@ -77,7 +77,9 @@ struct GroupQueue {
             try active.restore.finish(active.program)
             let moment = unixSeconds()
             let reasons =
-                reasons(of: group) + [active.restore.connectionProblem].compactMap { $0 } + active.restore.completeConnections()
+                reasons(of: group) + [active.restore.connectionProblem].compactMap { $0 }
+                + active.restore.completePacketFilters()
+                + active.restore.completeConnections()
                 + active.restore.completeNetworkSettings() + active.restore.completeLinks() + active.restore.completeThreads()
                 + active.restore.completeRoot() + active.restore.completeSockets() + active.restore.completeCgroups()
             return result(group, .restored, reasons, monotonicSeconds() - active.begin, restoredAt: moment)

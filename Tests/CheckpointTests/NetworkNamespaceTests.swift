@@ -59,7 +59,7 @@ import Testing
         #expect(verdict { $0.devices[0].addresses.append(NetworkAddress(bytes: [10, 0, 0, 1], prefixLength: 8)) } == .full)
         #expect(verdict { $0.devices[0].addresses[0].bytes[3] = 2 } == .degraded, "the kernel gives it 127.0.0.1")
         #expect(verdict { $0.devices[0].flags = 8 } == .degraded, "an address on a device that is down")
-        #expect(verdict { $0.filtersPackets = true } == .degraded)
+        #expect(verdict { $0.lostPacketFilter = "expression inner" } == .degraded)
         #expect(verdict { $0.hasRoutingRules = true } == .degraded)
         #expect(verdict { $0.lostSettings = ["net/ipv4/tcp_congestion_control"] } == .degraded)
         #expect(verdict { $0.unknownRoutes = 1 } == .degraded)
