@@ -134,22 +134,17 @@ struct PacketFilterDump {
         let bound = Dictionary(
             table.chains.enumerated().filter { $0.element.isBound }.map { ($0.element.name, $0.offset) },
             uniquingKeysWith: { first, _ in first })
+        var begun: Set<Int> = []
         var done: Set<Int> = []
         var waiting = Array(table.chains.indices.reversed())
         while let index = waiting.last {
-            if done.contains(index) {
-                waiting.removeLast()
+            if begun.insert(index).inserted {
+                waiting += table.chains[index].rules.flatMap(\.chains).compactMap { bound[$0] }.filter { !begun.contains($0) }
                 continue
             }
+            waiting.removeLast()
+            guard done.insert(index).inserted else { continue }
             let chain = table.chains[index]
-            let first = chain.rules.flatMap(\.chains).compactMap { bound[$0] }.filter {
-                !done.contains($0) && !waiting.contains($0)
-            }
-            if !first.isEmpty {
-                waiting += first
-                continue
-            }
-            done.insert(index)
             for rule in chain.rules { append(rule, of: chain, table) }
         }
     }
