@@ -57,7 +57,11 @@ import Testing
     private static let known: Result<(TypeTable, PacketFilterLayout), any Error> = Result {
         var structures = SyntheticStructures()
         structures.add("net", "nft.tables")
-        for path in ["data", "dreg", "dlen"] { structures.add("nft_immediate_expr", path) }
+        for path in ["data.code", "data.chain", "dreg", "dlen"] { structures.add("nft_immediate_expr", path) }
+        // What is larger than a field is last.
+        for path in ["ops.hooknum", "ops.priority", "policy", "type", "hook_list", "stats", "chain"] {
+            structures.add("nft_base_chain", path)
+        }
         while true {
             let types = try TypeTable(btf: structures.types)
             do throws(KernelError) {

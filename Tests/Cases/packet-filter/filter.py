@@ -57,6 +57,12 @@ def reaches(port, at=None):
         return f"port {client.getpeername()[1]}" if at is None else f"port {at.accept()[0].getsockname()[1]}"
 
 
+def talk():
+    datagrams.sendto(b"datagram", ("127.0.0.1", 9))
+    datagrams.settimeout(10)
+    assert datagrams.recv(100) == b"datagram"
+
+
 def difference(old, new):
     for before, after in zip(old, new):
         if before != after:
@@ -81,7 +87,7 @@ def problem():
         happened = reaches(port, at)
         if happened != wanted:
             return f"port {port}: {happened}, not {wanted}"
-    datagrams.sendto(b"datagram", ("127.0.0.1", 9))
+    talk()
     counted = int(run("nft", "list", "counter", "inet", "guard", "seen").split("packets ")[1].split()[0])
     return "" if counted == 4 else f"{counted} datagrams are counted, not 4"
 
@@ -107,7 +113,7 @@ listeners = {
 datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 datagrams.bind(("127.0.0.1", 9))
 for _ in range(3):
-    datagrams.sendto(b"datagram", ("127.0.0.1", 9))
+    talk()
 noted = rules()
 state = os.open("state", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
 count, verified, wrong = 0, 0, ""
