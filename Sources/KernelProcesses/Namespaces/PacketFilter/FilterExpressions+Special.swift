@@ -87,8 +87,12 @@ extension PacketFilterReader {
             ]
         // NFT_BITWISE_LSHIFT, NFT_BITWISE_RSHIFT: a number of bits
         case 1, 2: return [value(try bytes(form.field("data"), of: data, count: 4), 7)]
-        // NFT_BITWISE_AND and others, since 6.13 (commit b0ccf4f53d96)
-        default: throw PacketFilterProblem("expression bitwise of two registers")
+        // NFT_BITWISE_AND, NFT_BITWISE_OR, NFT_BITWISE_XOR with another register or a value, since 6.13 (commit b0ccf4f53d96)
+        case 3...5:
+            let other = try reader.value(form.field("sreg2"), of: data)
+            if other != 0 { return [try register(other, 8)] }
+            return [value(try bytes(form.field("data"), of: data, count: length), 7)]
+        case let operation: throw PacketFilterProblem("expression bitwise of kind \(operation)")
         }
     }
 
