@@ -46,6 +46,7 @@ struct FilterAttributeForm: Sendable {
     }
 
     let number: UInt16
+    /// Or several names, of which the structure has one, with "|" between.
     let field: String
     let encoding: Encoding
     /// 0 is not told. Register 0 is that of the verdict: as a source it stands for none.
@@ -93,9 +94,10 @@ extension FilterExpressionForm {
         .init(
             "bitwise", ["nft_bitwise_fast_ops"], ["nft_bitwise_fast_expr"], [.register(1, "sreg"), .register(2, "dreg")],
             special: .bitwiseFast),
+        // Of one number only by now (7.2), in backports too: then `len` is gone.
         .init(
             "byteorder", ["nft_byteorder_ops"], ["nft_byteorder"],
-            [.register(1, "sreg"), .register(2, "dreg"), .u32(3, "op"), .u32(4, "len"), .u32(5, "size")]),
+            [.register(1, "sreg"), .register(2, "dreg"), .u32(3, "op"), .u32(4, "len|size"), .u32(5, "size")]),
         .init(
             "range", ["nft_range_ops"], ["nft_range_expr"],
             [.register(1, "sreg"), .u32(2, "op"), .data(3, "data_from"), .data(4, "data_to")]),

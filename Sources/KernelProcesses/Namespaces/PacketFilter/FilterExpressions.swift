@@ -83,7 +83,8 @@ extension PacketFilterReader {
         let structure = try self.structure(form)
         let attributes = try form.attributes.map { attribute -> (FilterAttributeForm, Field?) in
             if attribute.field.isEmpty { return (attribute, nil) }
-            guard let field = structure?.optional(attribute.field) else {
+            let names = attribute.field.split(separator: "|").map(String.init)
+            guard let field = names.lazy.compactMap({ structure?.optional($0) }).first else {
                 throw PacketFilterProblem("expression \(name) without \(attribute.field)")
             }
             guard fields.data + field.offset + field.size <= size else {
