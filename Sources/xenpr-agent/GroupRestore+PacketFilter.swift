@@ -4,14 +4,27 @@ extension GroupRestore {
     /// More than a hundred thousand elements take.
     private static let packetFilterLimit = 64 << 20
 
+    /// Loads the modules that the packet filters need, before the group is there. The kernel would load them by itself, but begin a batch anew for each.
+    func loadPacketFilterModules() {
+        let modules = group.networks.reduce(into: Set<String>()) { all, network in
+            if let batch = network.packetFilter.flatMap({ try? batch(in: $0) }) { all.formUnion(batch.modules) }
+        }
+        guard !modules.isEmpty else { return }
+        // Not every name is one of a module.
+        _ = try? ChildProgram(arguments: ["modprobe", "-abq"] + modules.sorted()).run(timeoutSeconds: timeoutSeconds)
+    }
+
+    private func batch(in file: GroupName) throws(AgentError) -> PacketFilterBatch {
+        try PacketFilterBatch(readFile("\(directory)/images/\(file)", limit: Self.packetFilterLimit))
+    }
+
     /// Gives the group's own network namespaces the packet filters that they had. Comes before the lock of its connections is taken away. Returns which do not have theirs, and why.
     func completePacketFilters() -> [String] {
         guard group.hasNetworkNamespace else { return [] }
         return group.networks.compactMap { network in
             guard let file = network.packetFilter else { return nil }
             do throws(AgentError) {
-                let messages = try readFile("\(directory)/images/\(file)", limit: Self.packetFilterLimit)
-                try make(PacketFilterBatch(messages), inNetworkOf: network.pid)
+                try make(batch(in: file), inNetworkOf: network.pid)
                 return nil
             } catch {
                 return "the packet filter of its network namespace is empty: \(error)"

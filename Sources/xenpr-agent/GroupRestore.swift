@@ -38,6 +38,7 @@ struct GroupRestore {
         try lendImages()
         try showCgroups()
         lockConnections()
+        loadPacketFilterModules()
         if group.disablesHugePages { try haveKernelExamined() }
         let program = ChildProgram(
             arguments: [

@@ -30,6 +30,7 @@ struct PacketFilterBatch {
             let flags = request.flags | (at + length == messages.count ? 4 : 0)
             bytes += messages[at..<at + 6] + NetlinkMessage.native(flags) + NetlinkMessage.native(UInt32(requests.count))
             bytes += NetlinkMessage.native(UInt32(0)) + messages[at + 16..<at + length]
+            noteModules(of: request, messages[at + 16..<at + length])
             at += length
         }
         guard !requests.isEmpty else { throw Self.damaged }
@@ -40,6 +41,32 @@ struct PacketFilterBatch {
 
     private static func word(_ bytes: [UInt8], _ at: Int) -> UInt32 {
         (0..<4).reduce(0) { $0 | UInt32(bytes[at + $1]) << (8 * UInt32($1)) }
+    }
+
+    /// By what names the kernel asks for the modules that it needs (MODULE_ALIAS_NFT_* of include/net/netfilter/nf_tables.h, xt_request_find_match of net/netfilter/x_tables.c).
+    private(set) var modules: Set<String> = []
+
+    /// - Parameter body: `struct nfgenmsg` and the attributes.
+    private mutating func noteModules(of request: NetfilterTables.Request, _ body: ArraySlice<UInt8>) {
+        guard let family = body.first else { return }
+        let attributes = NetlinkReader(body.dropFirst(4))
+        switch request {
+        case .newChain:
+            // NFTA_CHAIN_TYPE
+            if let type = attributes[7]?.text { modules.insert("nft-chain-\(family)-\(type)") }
+        case .newObject:
+            // NFTA_OBJ_TYPE
+            if let type = attributes[3]?.bytes.last { modules.insert("nft-obj-\(type)") }
+        case .newRule:
+            // NFTA_RULE_EXPRESSIONS, and of each NFTA_EXPR_NAME and NFTA_EXPR_DATA
+            for element in attributes[4]?.elements ?? [] {
+                guard let name = element[1]?.text else { continue }
+                modules.formUnion(["nft-expr-\(name)", "nft-expr-\(family)-\(name)"])
+                guard name == "match" || name == "target", let own = element[2]?[1]?.text else { continue }
+                modules.formUnion(["xt_\(own)", "ipt_\(own)", "ip6t_\(own)"])
+            }
+        default: break
+        }
     }
 
     /// Makes it in the network namespace of the calling process: all of it or, when the kernel refuses a part, nothing.

@@ -28,6 +28,26 @@ import Testing
         #expect(found == [[0x10, 1, 0], [0xa00, 0x401, 1], [0xa06, 0xc05, 2], [0x11, 1, 3]])
     }
 
+    @Test func knowsTheModulesThatItNeeds() throws {
+        func message(_ request: NetfilterTables.Request, _ build: (inout NetlinkAttributes) -> Void) -> [UInt8] {
+            NetlinkMessage(type: request.type, flags: 0, sequence: 0, header: NetfilterTables.header(family: 2), build).bytes
+        }
+        let chain = message(.newChain) { $0.append(7, text: "nat") }
+        let rule = message(.newRule) {
+            $0.append(4) { list in
+                list.append(1) { $0.append(1, text: "ct") }
+                list.append(1) {
+                    $0.append(1, text: "match")
+                    $0.append(2) { $0.append(1, text: "multiport") }
+                }
+                list.append(1) { $0.append(1, text: "../../x") }
+            }
+        }
+        let modules = try PacketFilterBatch(chain + rule).modules
+        #expect(modules.isSuperset(of: ["nft-chain-2-nat", "nft-expr-ct", "nft-expr-2-ct", "nft-expr-match", "xt_multiport"]))
+        #expect(!modules.contains { $0.contains("/") })
+    }
+
     @Test func letsNothingElseThrough() {
         #expect(throws: AgentError.self) { try PacketFilterBatch([]) }
         #expect(throws: AgentError.self) { try PacketFilterBatch(Self.message(.deleteTable)) }
