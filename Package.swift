@@ -81,7 +81,8 @@ let package = Package(
 
         // What is written for the next life of the processes.
         room("PlainJSON"),
-        room("Checkpoint", ["ProcessModel", "GuestMemory", "PlainJSON", "CLinux"]),
+        room("NetlinkMessages"),
+        room("Checkpoint", ["ProcessModel", "GuestMemory", "PlainJSON", "NetlinkMessages", "CLinux"]),
         room("Salvage", ["KernelProcesses", "Checkpoint"]),
         // Checkpoints of two makers, compared; for tests and for people.
         room("ImageDiff", ["Checkpoint"]),
@@ -118,7 +119,7 @@ let package = Package(
                 "XenControl",
                 "CLinux",
             ]),
-        program("xenpr-agent", ["PlainJSON", "CLinux"]),
+        program("xenpr-agent", ["PlainJSON", "NetlinkMessages", "CLinux"]),
         program("xenpr-lab", ["PlainJSON", arguments, logging, subprocess, system, toml]),
 
         program("xenpr-fuzz", ["Mutation", "DumpSource", arguments, subprocess, system]),
@@ -139,8 +140,8 @@ let package = Package(
             ["KernelProcesses", "KernelObjects", "KernelTypes", "GuestMemory", "ProcessModel", "SyntheticMemory"]),
         tests("KernelObjectsTests", ["KernelObjects", "SyntheticMemory"]),
         tests("MutationTests", ["Mutation", "GuestMemory", "SyntheticMemory"]),
-        tests("CheckpointTests", ["Checkpoint", "ImageDiff", "ProcessModel", "GuestMemory", "PlainJSON"]),
-        tests("AgentTests", ["xenpr-agent", "PlainJSON"]),
+        tests("CheckpointTests", ["Checkpoint", "ImageDiff", "ProcessModel", "GuestMemory", "PlainJSON", "NetlinkMessages"]),
+        tests("AgentTests", ["xenpr-agent", "PlainJSON", "NetlinkMessages"]),
         tests("PlainJSONTests", ["PlainJSON"]),
         .target(
             name: "RecoverySimulator", dependencies: ["Recovery", logging], path: "Tests/RecoverySimulator",

@@ -143,9 +143,11 @@ extension RecoveryManifest.Group {
         links = networks.members.flatMap { NetworkAssessment.links(of: $0.namespace, in: networks) }
         lowerDevices = networks.members.flatMap { NetworkAssessment.lowerDevices(of: $0.namespace, in: networks) }
         networkSettings = networks.root.namespace.settings
+        packetFilter = networks.root.packetFilterFile
         innerNetworks = networks.members.dropFirst().compactMap { member in
             processes.first { $0.namespaces.network == member.number }.map {
-                RecoveryManifest.InnerNetwork(pid: $0.pid, settings: member.namespace.settings)
+                RecoveryManifest.InnerNetwork(
+                    pid: $0.pid, settings: member.namespace.settings, packetFilter: member.packetFilterFile)
             }
         }
     }

@@ -9,6 +9,8 @@ struct GroupNetworks: Sendable {
         /// What it is called in the images.
         var id: UInt32
         var namespace: NetworkNamespace
+        /// The file beside the images that has its packet filter; nil: it has none.
+        var packetFilterFile: String? { namespace.packetFilter.isEmpty ? nil : PacketFilterDump.name(id) }
     }
 
     let members: [Member]

@@ -68,7 +68,11 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
 
     /// What CRIU gives to another program as it is.
     private mutating func writeRaw(_ name: String, _ contents: [UInt8]) throws(CheckpointError) {
-        var file = try OutputFile(creating: "\(name).img", beginningWith: contents, in: directory)
+        try write(contents, toFile: "\(name).img")
+    }
+
+    private mutating func write(_ contents: [UInt8], toFile name: String) throws(CheckpointError) {
+        var file = try OutputFile(creating: name, beginningWith: contents, in: directory)
         try file.finish()
         bytes &+= UInt64(contents.count)
     }
@@ -289,6 +293,7 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
             let routes = network.routes.filter { $0.destination.count == size }
             if !routes.isEmpty { try writeRaw("\(name)-\(member.id)", RoutingDump.routes(routes).bytes) }
         }
+        if let file = member.packetFilterFile { try write(PacketFilterDump(network.packetFilter).bytes, toFile: file) }
         // Each has an end of its own of a connection from one to another.
         if !plan.files.connections.isEmpty {
             try writeRaw("nftables-\(member.id)", Array(NetworkAssessment.connectionLock.utf8))

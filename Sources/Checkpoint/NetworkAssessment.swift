@@ -34,7 +34,11 @@ enum NetworkAssessment {
             }
         }
         if namespace.unknownRoutes > 0 { add(.degraded, "\(namespace.unknownRoutes) routes of its network namespace are lost") }
-        if namespace.filtersPackets { add(.degraded, "the packet filter of its network namespace is empty") }
+        if let unknown = namespace.lostPacketFilter {
+            add(.degraded, "the packet filter of its network namespace is empty: \(unknown)")
+        } else if namespace.trackedConnections > 0 {
+            add(.degraded, "\(namespace.trackedConnections) connections are new to the packet filter of its network namespace")
+        }
         if namespace.hasRoutingRules { add(.degraded, "the routing rules of its network namespace are lost") }
         if !namespace.lostSettings.isEmpty {
             let list =

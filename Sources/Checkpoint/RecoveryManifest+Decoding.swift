@@ -134,8 +134,10 @@ extension RecoveryManifest.Group {
         networkSettings = try node.networkSettings("network_settings")
         innerNetworks = try node.optionalList("inner_networks") { (node) throws(ManifestError) in
             RecoveryManifest.InnerNetwork(
-                pid: try node.integer("pid", in: 1...RecoveryManifest.pidLimit), settings: try node.networkSettings("settings"))
+                pid: try node.integer("pid", in: 1...RecoveryManifest.pidLimit), settings: try node.networkSettings("settings"),
+                packetFilter: try node.optionalRelativePath("packet_filter"))
         }
+        packetFilter = try node.optionalRelativePath("packet_filter")
         connections = try node.list("connections") { (node) throws(ManifestError) in
             RecoveryManifest.Connection(
                 source: try node.integer("source", in: 1...UInt16.max),

@@ -57,7 +57,13 @@ extension RecoveryManifest.Group {
             "network_namespace": .bool(hasNetworkNamespace), "links": .array(links.map(\.json)),
             "network_settings": .array(networkSettings.map(\.json)),
             "inner_networks": .array(
-                innerNetworks.map { ["pid": JSONValue($0.pid), "settings": .array($0.settings.map(\.json))] }),
+                innerNetworks.map { network in
+                    [
+                        "pid": JSONValue(network.pid), "settings": .array(network.settings.map(\.json)),
+                        "packet_filter": JSONValue(network.packetFilter),
+                    ]
+                }),
+            "packet_filter": JSONValue(packetFilter),
             "connections": .array(
                 connections.map { ["source": JSONValue($0.source), "destination": JSONValue($0.destination)] }),
         ]

@@ -118,6 +118,8 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var networkSettings: [NetworkSetting] = []
         /// Further network namespaces of its processes.
         public var innerNetworks: [InnerNetwork] = []
+        /// The file beside the images that has the packet filter of that of its root; nil: there are no rules.
+        public var packetFilter: String?
         /// TCP connections that go on, which nobody may hear of before they are there again.
         public var connections: [Connection] = []
 
@@ -141,10 +143,12 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var pid: Int32
         /// What it has below /proc/sys/net.
         public var settings: [NetworkSetting]
+        public var packetFilter: String?
 
-        public init(pid: Int32, settings: [NetworkSetting]) {
+        public init(pid: Int32, settings: [NetworkSetting], packetFilter: String? = nil) {
             self.pid = pid
             self.settings = settings
+            self.packetFilter = packetFilter
         }
     }
 

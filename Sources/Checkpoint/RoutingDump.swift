@@ -1,3 +1,4 @@
+import NetlinkMessages
 import ProcessModel
 
 /// What `ip addr save` and `ip route save` of iproute2 write, and CRIU gives to their `restore`: a magic number, and messages of rtnetlink
@@ -64,15 +65,11 @@ struct RoutingDump {
         append(type: 24, header, attributes)
     }
 
-    /// `struct nlmsghdr`, and each attribute with its `struct rtattr`, filled to words of 4 bytes.
+    /// Flags, sequence and sender are those of who sends it.
     private mutating func append(type: UInt16, _ header: [UInt8], _ attributes: [(UInt16, [UInt8])]) {
-        var payload = header
-        for (kind, value) in attributes {
-            payload += UInt16(clamping: 4 + value.count).littleEndianBytes + kind.littleEndianBytes + value
-            payload += Array(repeating: 0, count: (4 - value.count % 4) % 4)
+        let message = NetlinkMessage(type: type, flags: 0, sequence: 0, header: header) { list in
+            for (kind, value) in attributes { list.append(kind, value) }
         }
-        bytes += UInt32(clamping: 16 + payload.count).littleEndianBytes + type.littleEndianBytes
-        // Flags, sequence and sender are those of who sends it.
-        bytes += Array(repeating: 0, count: 10) + payload
+        bytes += message.bytes
     }
 }

@@ -108,13 +108,14 @@ public final class DeadKernel {
     var pidMembers: [VirtualAddress: Set<TaskAddress>] = [:]
     var knownRunningTasks: [Int: TaskAddress]?
     var knownModuleTypes: [String: TypeTable] = [:]
+    var knownNetfilterSymbols: ModuleSymbols?
     /// nil: not looked for yet.
     var knownPacketSockets: PacketSocketLayout??
     var knownTunnelFiles: TunnelFileLayout??
 
     /// The symbols that the walk asks for.
     public static var symbols: Set<String> {
-        FileReader.symbols.union(GroupBuilder.securityHooks).union(GroupBuilder.settingFunctions).union(namingFunctions).union(
+        FileReader.symbols.union(netfilterSymbolNames).union(GroupBuilder.settingFunctions).union(namingFunctions).union(
             makingSymbols
         ).union(unwindSymbols).union(vforkWaits).union(closingFunctions).union([
             "____fput", "ret_from_fork", "ret_from_fork_asm",
@@ -131,6 +132,7 @@ public final class DeadKernel {
             "zswap_stored_incompressible_pages", "preempt_schedule", "preempt_schedule_common", "preempt_schedule_irq",
             "preempt_schedule_notrace", "__cond_resched",
             "_cond_resched", "hardirq_stack_ptr", "pcpu_hot", "btf_modules", "cgroup_subsys", "blkcg_policy_throtl",
+            "jiffies_64",
         ])
     }
 

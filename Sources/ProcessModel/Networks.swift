@@ -9,8 +9,12 @@ public struct NetworkNamespace: Sendable, Hashable {
     public var routes: [NetworkRoute] = []
     /// Routes that are not understood: of several ways, or by the kernel's nexthop objects.
     public var unknownRoutes = 0
-    /// Netfilter hooks: rules of nft or iptables, or connection tracking.
-    public var filtersPackets = false
+    /// The rules of nft, and of iptables where that makes rules of nf_tables.
+    public var packetFilter = PacketFilter()
+    /// What of those, or of other hooks of netfilter, is not understood, so that none of them comes back.
+    public var lostPacketFilter: String?
+    /// How many connections it tracks for its packet filter.
+    public var trackedConnections = 0
     /// `fib_has_custom_rules`.
     public var hasRoutingRules = false
     /// What it has below /proc/sys/net, by path.

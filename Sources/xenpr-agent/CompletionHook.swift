@@ -41,7 +41,7 @@ extension GroupRestore {
     /// - Returns: what could not be done.
     fileprivate func complete() -> [String] {
         completeNetworkSettings() + completeLinks() + completeThreads() + completeRoot() + completePipes()
-            + completeSockets() + completeConnections()
+            + completeSockets() + completePacketFilters() + completeConnections()
     }
 
     /// What ``CompletionHook`` could not do.

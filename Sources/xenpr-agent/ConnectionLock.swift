@@ -1,3 +1,5 @@
+import NetlinkMessages
+
 /// Keeps the packets of a group's TCP connections away from the kernel until all of the group's sockets are there: it would answer
 /// those that it has no socket for with a reset, and end the connection.
 ///
@@ -16,21 +18,11 @@ struct ConnectionLock {
 
     static let ofImages = ConnectionLock(table: "xenpr-lock")
 
-    /// NETLINK_NETFILTER, and what nfnetlink calls nf_tables.
-    private static let netfilter: Int32 = 12
-    private static let subsystem: UInt16 = 10
     /// NFPROTO_INET: IPv4 and IPv6.
     private static let family: UInt8 = 1
     /// What CRIU marks its own packets with, by which it gives a socket its FIN (SOCCR_MARK of soccr/soccr.h).
     private static let criuMark: UInt32 = 0xc114
     private static let rulesAtOnce = 200
-
-    private enum Request: UInt16 {
-        case newTable = 0
-        case deleteTable = 2
-        case newChain = 3
-        case newRule = 6
-    }
 
     private enum Hook: UInt32, CaseIterable {
         /// NF_INET_LOCAL_IN, NF_INET_LOCAL_OUT
@@ -41,7 +33,7 @@ struct ConnectionLock {
     }
 
     func lock(_ connections: [RecoveryManifest.Connection]) throws(AgentError) {
-        let socket = try NetlinkSocket(protocol: Self.netfilter, name: "nf_tables")
+        let socket = try NetlinkSocket(protocol: NetfilterTables.netlinkProtocol, name: "nf_tables")
         var requests: [Build] = [(.newTable, { $0.append(1, text: table) })]
         for hook in Hook.allCases {
             requests.append((.newChain, { chain(&$0, hook) }))
@@ -63,27 +55,24 @@ struct ConnectionLock {
 
     /// Takes the lock away.
     func unlock() throws(AgentError) {
-        let socket = try NetlinkSocket(protocol: Self.netfilter, name: "nf_tables")
+        let socket = try NetlinkSocket(protocol: NetfilterTables.netlinkProtocol, name: "nf_tables")
         try send([(.deleteTable, { $0.append(1, text: table) })], over: socket)
     }
 
-    private typealias Build = (request: Request, attributes: (inout NetlinkAttributes) -> Void)
+    private typealias Build = (request: NetfilterTables.Request, attributes: (inout NetlinkAttributes) -> Void)
 
     /// All of them or none, in a batch of nfnetlink.
     private func send(_ requests: [Build], over socket: borrowing NetlinkSocket) throws(AgentError) {
-        // NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END; NLM_F_REQUEST, NLM_F_ACK, NLM_F_CREATE, NLM_F_APPEND
-        let batch: [UInt8] = [0, 0, 0, UInt8(Self.subsystem)]
-        var messages = [NetlinkMessage(type: 0x10, flags: 1, sequence: 0, header: batch)]
+        var messages = [NetfilterTables.begin]
         for (index, request) in requests.enumerated() {
-            var flags: UInt16 = index == requests.count - 1 ? 1 | 4 : 1
-            if request.request != .deleteTable { flags |= 0x400 }
-            if request.request == .newRule { flags |= 0x800 }
+            // NLM_F_ACK
+            let flags = request.request.flags | (index == requests.count - 1 ? 4 : 0)
             messages.append(
                 NetlinkMessage(
-                    type: Self.subsystem << 8 | request.request.rawValue, flags: flags, sequence: UInt32(index + 1),
-                    header: [Self.family, 0, 0, 0], request.attributes))
+                    type: request.request.type, flags: flags, sequence: UInt32(index + 1),
+                    header: NetfilterTables.header(family: Self.family), request.attributes))
         }
-        messages.append(NetlinkMessage(type: 0x11, flags: 1, sequence: UInt32(requests.count + 1), header: batch))
+        messages.append(NetfilterTables.end(sequence: UInt32(requests.count + 1)))
         try socket.exchange(messages, acknowledged: UInt32(requests.count), what: "lock TCP connections with nf_tables")
     }
 

@@ -4,8 +4,7 @@ extension GroupRestore {
     /// Gives the group's own network namespace the settings that it had, where a new one has others. Returns what could not be set.
     func completeNetworkSettings() -> [String] {
         guard group.hasNetworkNamespace else { return [] }
-        let all = [(pid: group.rootPID, settings: group.networkSettings)] + group.innerNetworks
-        let errors = all.map { apply($0.settings, toNetworkOf: $0.pid) }
+        let errors = group.networks.map { apply($0.settings, toNetworkOf: $0.pid) }
         guard let error = errors.first(where: { $0 != 0 }) else { return [] }
         return ["not all settings (sysctl) of its network namespace are what they were: \(errorText(error))"]
     }

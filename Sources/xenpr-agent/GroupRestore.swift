@@ -38,6 +38,7 @@ struct GroupRestore {
         try lendImages()
         try showCgroups()
         lockConnections()
+        loadPacketFilterModules()
         if group.disablesHugePages { try haveKernelExamined() }
         try leaveOwnManifest()
         let lent = try LentFiles(group.lentFiles, images: directory + "/images", queues: &queues)

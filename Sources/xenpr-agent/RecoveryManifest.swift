@@ -65,8 +65,21 @@ struct RecoveryManifest {
         /// What that namespace has below /proc/sys/net, in paths without "..".
         let networkSettings: [(path: String, value: String)]
         /// Network namespaces that other processes of the group than its root are in: one process of each.
-        let innerNetworks: [(pid: Int32, settings: [(path: String, value: String)])]
+        let innerNetworks: [InnerNetwork]
+        /// The file beside its images that has the packet filter of its root's network namespace.
+        let packetFilter: GroupName?
+        /// Its own network namespaces, that of its root first.
+        var networks: [InnerNetwork] {
+            [InnerNetwork(pid: rootPID, settings: networkSettings, packetFilter: packetFilter)] + innerNetworks
+        }
         let connections: [Connection]
+    }
+
+    /// A network namespace, by a process that is in it.
+    struct InnerNetwork {
+        let pid: Int32
+        let settings: [(path: String, value: String)]
+        let packetFilter: GroupName?
     }
 
     /// A pair of devices (veth), of which CRIU makes both, one of them in the group's own network namespace.
@@ -374,9 +387,12 @@ extension RecoveryManifest.Group {
         networkSettings = Self.settings(json["network_settings"])
         innerNetworks = (json["inner_networks"]?.arrayValue ?? []).compactMap { network in
             guard let pid = network["pid"]?.integerValue.flatMap({ Int32(exactly: $0) }), pid > 0 else { return nil }
-            return (pid, Self.settings(network["settings"]))
+            return RecoveryManifest.InnerNetwork(
+                pid: pid, settings: Self.settings(network["settings"]),
+                packetFilter: network["packet_filter"]?.stringValue.flatMap(GroupName.init))
         }
         lowerDevices = (json["lower_devices"]?.arrayValue ?? []).compactMap(RecoveryManifest.LowerDevice.init)
+        packetFilter = json["packet_filter"]?.stringValue.flatMap(GroupName.init)
         links = (json["links"]?.arrayValue ?? []).compactMap(RecoveryManifest.Link.init)
         connections = (json["connections"]?.arrayValue ?? []).compactMap { value in
             guard let source = value["source"]?.integerValue.flatMap({ UInt16(exactly: $0) }),

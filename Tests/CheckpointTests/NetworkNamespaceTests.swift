@@ -59,7 +59,9 @@ import Testing
         #expect(verdict { $0.devices[0].addresses.append(NetworkAddress(bytes: [10, 0, 0, 1], prefixLength: 8)) } == .full)
         #expect(verdict { $0.devices[0].addresses[0].bytes[3] = 2 } == .degraded, "the kernel gives it 127.0.0.1")
         #expect(verdict { $0.devices[0].flags = 8 } == .degraded, "an address on a device that is down")
-        #expect(verdict { $0.filtersPackets = true } == .degraded)
+        #expect(verdict { $0.lostPacketFilter = "expression inner" } == .degraded)
+        #expect(verdict { $0.trackedConnections = 2 } == .degraded)
+        #expect(verdict { $0.packetFilter.tables = [PacketFilter.Table(family: 1, name: "guard")] } == .full)
         #expect(verdict { $0.hasRoutingRules = true } == .degraded)
         #expect(verdict { $0.lostSettings = ["net/ipv4/tcp_congestion_control"] } == .degraded)
         #expect(verdict { $0.unknownRoutes = 1 } == .degraded)
@@ -279,6 +281,7 @@ import Testing
             var device = NetworkDevice(index: 7, name: "eth0", mtu: 1500, flags: 0x1003, isLoopback: false)
             device.kind = "veth"
             namespace.devices.append(device)
+            namespace.packetFilter.tables = [PacketFilter.Table(family: 1, name: "guard")]
             let end = NetworkDevice(index: 2, name: "inner", mtu: 1500, flags: 0x1003, isLoopback: false)
             namespace.peers[7] = NetworkPeer(isInGuest: false, device: end)
             namespace.peers[7]?.namespace = Self.own
@@ -294,6 +297,9 @@ import Testing
         #expect(record.links.isEmpty)
         #expect(record.innerNetworks.map(\.pid) == [SyntheticGroup.worker] && record.innerNetworks[0].settings.count == 1)
         let images = "\(scratch.path)/groups/sample/images"
+        let filter = try #require(record.innerNetworks[0].packetFilter)
+        #expect(record.packetFilter == nil)
+        #expect(try !contents(of: "\(images)/\(filter)").isEmpty)
         func devices(_ id: UInt32) throws -> [ProtobufFields] {
             try ImageContents(parsing: contents(of: "\(images)/netdev-\(id).img")).entries.map(\.message)
         }

@@ -131,42 +131,13 @@ extension GroupBuilder {
         } else if layout.internet6 != nil {
             result.unknownRoutes += 1
         }
-        for field in layout.packetFilters {
-            for index in 0..<field.count {
-                let hooks = try reader.pointer(field.element(index), of: namespace)
-                if !hooks.isNull, try filters(hooks, layout) { result.filtersPackets = true }
-            }
-        }
+        readPacketFilter(of: namespace, layout, into: &result)
         for field in layout.customRules where try reader.value(field, of: namespace) != 0 { result.hasRoutingRules = true }
         if let settings = layout.settings, let guest = try guestNetwork() {
             try readSettings(of: namespace, guest: guest, settings, into: &result)
         }
         return result
     }
-
-    /// Whether somebody has hooked into the path of packets, beyond the security module, which does so in each new namespace by itself.
-    private func filters(_ hooks: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault) -> Bool {
-        let own = Set(Self.securityHooks.compactMap { kernel.manifest.symbols.addresses[$0] })
-        let count = Int(try kernel.reader.value(layout.hookCount, of: hooks))
-        // MAX_HOOK_COUNT of net/netfilter/core.c
-        guard count <= 1024 else { throw MemoryFault(.damaged("\(count) packet filters"), at: hooks) }
-        for index in 0..<count {
-            // `hook` is the first member of struct nf_hook_entry.
-            let function = try kernel.reader.memory.pointer(at: hooks + layout.firstHook.offset + index * layout.hookSize)
-            if !own.contains(function) { return true }
-        }
-        return false
-    }
-
-    /// The functions of apparmor_nf_ops, selinux_nf_ops and smack_nf_ops (security/), which go by the name with `ip` in 6.1
-    /// and by the others in 5.10.
-    static let securityHooks: Set<String> = [
-        "apparmor_ip_postroute", "apparmor_ipv4_postroute", "apparmor_ipv6_postroute",
-        "selinux_ip_postroute", "selinux_ip_forward", "selinux_ip_output",
-        "selinux_ipv4_postroute", "selinux_ipv4_forward", "selinux_ipv4_output",
-        "selinux_ipv6_postroute", "selinux_ipv6_forward", "selinux_ipv6_output",
-        "smack_ip_output", "smack_ipv4_output", "smack_ipv6_output",
-    ]
 
     /// `peer` is the first member of `struct veth_priv` (drivers/net/veth.c, since it was added in 2.6.24).
     private func peer(of device: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault) -> NetworkPeer? {

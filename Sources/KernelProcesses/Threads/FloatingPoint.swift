@@ -14,7 +14,7 @@ struct FloatingPointLayout: Sendable {
     let size: Field?
     let registers: Field?
     let embedded: Field?
-    /// PKRU, which since 5.14 (commit 2ebe81c6d800) is switched apart from the rest of a thread's state, and not kept with it.
+    /// PKRU, which since 5.14 is switched apart from the rest of a thread's state, and not kept with it.
     let keyRights: Field?
 
     init(_ types: TypeTable) throws(KernelError) {

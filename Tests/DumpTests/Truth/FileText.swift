@@ -29,7 +29,7 @@ enum FileText {
         case .posixQueue(let queue): "/\(queue.name)" + (queue.isRemoved ? " (deleted)" : "")
         case .terminal(let terminal): path(terminal.node)
         case .namespace(let kind, let number): "\(kind.fileName):[\(number)]"
-        // Since 6.9 (commit cb12fd8e0dab) a file of a filesystem, with another text.
+        // Since 6.9 a file of a filesystem, with another text.
         case .pidfd, .unsupported: nil
         }
     }
