@@ -37,7 +37,9 @@ enum NetworkAssessment {
         if let unknown = namespace.lostPacketFilter {
             add(.degraded, "the packet filter of its network namespace is empty: \(unknown)")
         } else if namespace.trackedConnections > 0 {
-            add(.degraded, "\(namespace.trackedConnections) connections are new to the packet filter of its network namespace")
+            let count = namespace.trackedConnections
+            let what = count == 1 ? "1 connection is" : "\(count) connections are"
+            add(.degraded, "\(what) new to the packet filter of its network namespace")
         }
         if namespace.hasRoutingRules { add(.degraded, "the routing rules of its network namespace are lost") }
         if !namespace.lostSettings.isEmpty {
