@@ -14,9 +14,7 @@ struct NetworkRouteLayout: Sendable {
     let aliasLink, info, type, suffixLength, table, service: Field
     let routingProtocol, scope, source, priority, metrics, hopCount, firstHop: Field
     let hopObject: Field?
-    let hopDevice, gatewayFamily, gateway, tunnel: Field
-    /// `struct dst_metrics`.
-    let metricValues: Field
+    let hop: NextHopLayout
 
     /// nil for a kernel whose structures are other ones.
     init?(_ types: TypeTable) {
@@ -50,12 +48,7 @@ struct NetworkRouteLayout: Sendable {
             hopCount = try route.field("fib_nhs")
             hopObject = route.optional("nh")
             firstHop = try route.field("fib_nh")
-            let hop = try types.structure("fib_nh")
-            hopDevice = try hop.field("nh_common.nhc_oif")
-            gatewayFamily = try hop.field("nh_common.nhc_gw_family")
-            gateway = try hop.field("nh_common.nhc_gw")
-            tunnel = try hop.field("nh_common.nhc_lwtstate")
-            metricValues = try types.structure("dst_metrics").field("metrics")
+            hop = try NextHopLayout(types, of: "fib_nh")
         } catch {
             return nil
         }
@@ -123,8 +116,10 @@ extension GroupBuilder {
         let reader = kernel.reader
         let key = try reader.uint32(layout.key, of: leaf)
         var link = try reader.pointer(layout.leaf, of: leaf)
+        var seen = 0
         while !link.isNull {
-            guard result.routes.count + result.unknownRoutes < Self.routeLimit else {
+            seen += 1
+            guard seen + result.routes.count + result.unknownRoutes < Self.routeLimit else {
                 throw MemoryFault(.damaged("too many routes"), at: leaf)
             }
             let alias = link - layout.aliasLink.offset
@@ -158,22 +153,13 @@ extension GroupBuilder {
     )? {
         let reader = kernel.reader
         if let field = layout.hopObject, try !reader.pointer(field, of: info).isNull { return nil }
-        let metrics = try reader.pointer(layout.metrics, of: info)
-        if try reader.bytes(layout.metricValues, of: metrics).contains(where: { $0 != 0 }) { return nil }
+        if try hasMetrics(reader.pointer(layout.metrics, of: info), layout.hop) { return nil }
         switch try reader.value(layout.hopCount, of: info) {
         // Of a route that leads nowhere ("blackhole").
         case 0: return (0, nil)
         case 1: break
         default: return nil
         }
-        let hop = info + layout.firstHop.offset
-        guard try reader.pointer(layout.tunnel, of: hop).isNull else { return nil }
-        let device = try reader.uint32(layout.hopDevice, of: hop)
-        switch try reader.value(layout.gatewayFamily, of: hop) {
-        case 0: return (device, nil)
-        // AF_INET
-        case 2: return (device, Array(try reader.bytes(layout.gateway, of: hop).prefix(4)))
-        default: return nil
-        }
+        return try hop(at: info + layout.firstHop.offset, layout.hop, family: 2, addressSize: 4)
     }
 }

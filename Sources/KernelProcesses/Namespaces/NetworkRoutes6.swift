@@ -9,16 +9,14 @@ struct NetworkRoute6Layout: Sendable {
     /// FIB6_TABLE_HASHSZ: 256 with CONFIG_IPV6_MULTIPLE_TABLES, else 1.
     let tableCount: Int
     let tableLink, root, tableNumber: Field
-    let left, right, leaf: Field
+    let left, right, leaf, nodeFlags: Field
     /// With CONFIG_IPV6_SUBTREES: routes by where packets come from.
     let subtree: Field?
     let next, siblings, metrics, destination, prefixLength, preferredSource, priority: Field
     let sourceLength: Field?
     let routingProtocol, type, flags, firstHop: Field
     let hopObject: Field?
-    let hopDevice, gatewayFamily, gateway, tunnel: Field
-    /// `struct dst_metrics`.
-    let metricValues: Field
+    let hop: NextHopLayout
 
     /// nil for a kernel without IPv6, or whose structures are other ones.
     init?(_ types: TypeTable) {
@@ -34,6 +32,7 @@ struct NetworkRoute6Layout: Sendable {
             left = try node.field("left")
             right = try node.field("right")
             leaf = try node.field("leaf")
+            nodeFlags = try node.field("fn_flags")
             subtree = node.optional("subtree")
             let route = try types.structure("fib6_info")
             next = try route.field("fib6_next")
@@ -49,12 +48,7 @@ struct NetworkRoute6Layout: Sendable {
             flags = try route.field("fib6_flags")
             hopObject = route.optional("nh")
             firstHop = try route.field("fib6_nh")
-            let hop = try types.structure("fib6_nh")
-            hopDevice = try hop.field("nh_common.nhc_oif")
-            gatewayFamily = try hop.field("nh_common.nhc_gw_family")
-            gateway = try hop.field("nh_common.nhc_gw")
-            tunnel = try hop.field("nh_common.nhc_lwtstate")
-            metricValues = try types.structure("dst_metrics").field("metrics")
+            hop = try NextHopLayout(types, of: "fib6_nh")
         } catch {
             return nil
         }
@@ -95,6 +89,8 @@ extension GroupBuilder {
                 guard seen <= Self.node6Limit else { throw MemoryFault(.damaged("routing table without an end"), at: table) }
                 for child in [layout.left, layout.right] { waiting.append(try reader.pointer(child, of: node)) }
                 if let subtree = layout.subtree, try !reader.pointer(subtree, of: node).isNull { result.unknownRoutes += 1 }
+                // RTN_RTINFO: others lead to a leaf of a node below them.
+                guard try reader.value(layout.nodeFlags, of: node) & 4 != 0 else { continue }
                 try readLeaf6(reader.pointer(layout.leaf, of: node), table: number, layout, into: &result)
             }
         }
@@ -105,13 +101,13 @@ extension GroupBuilder {
     ) throws(MemoryFault) {
         let reader = kernel.reader
         var route = first
+        var seen = 0
         while !route.isNull {
-            guard result.routes.count + result.unknownRoutes < Self.route6Limit else {
+            seen += 1
+            guard seen + result.routes.count + result.unknownRoutes < Self.route6Limit else {
                 throw MemoryFault(.damaged("too many routes"), at: first)
             }
-            if let found = try route6(at: route, table: table, layout, unknown: &result.unknownRoutes),
-                !result.routes.contains(found)
-            {
+            if let found = try route6(at: route, table: table, layout, unknown: &result.unknownRoutes) {
                 result.routes.append(found)
             }
             route = try reader.pointer(layout.next, of: route)
@@ -129,8 +125,7 @@ extension GroupBuilder {
         if Self.learned.contains(routingProtocol) || flags & 0x0044_0000 != 0 { return nil }
         let length = try reader.value(layout.prefixLength, of: route)
         guard length <= 128 else { throw MemoryFault(.damaged("route of \(length) bits"), at: route) }
-        let metrics = try reader.pointer(layout.metrics, of: route)
-        let hasMetrics = try reader.bytes(layout.metricValues, of: metrics).contains { $0 != 0 }
+        let hasMetrics = try hasMetrics(reader.pointer(layout.metrics, of: route), layout.hop)
         let hasSource = try layout.sourceLength.map { length throws(MemoryFault) in try reader.value(length, of: route) != 0 }
         let hasSiblings = try reader.value(layout.siblings, of: route) != 0
         var isKnown = !hasMetrics && hasSource != true && !hasSiblings
@@ -140,10 +135,7 @@ extension GroupBuilder {
             return nil
         }
         let type = UInt8(truncatingIfNeeded: try reader.value(layout.type, of: route))
-        let hop = route + layout.firstHop.offset
-        let family = try reader.value(layout.gatewayFamily, of: hop)
-        // AF_INET6
-        guard try reader.pointer(layout.tunnel, of: hop).isNull, family == 0 || family == 10 else {
+        guard let hop = try hop(at: route + layout.firstHop.offset, layout.hop, family: 10, addressSize: 16) else {
             unknown += 1
             return nil
         }
@@ -155,7 +147,6 @@ extension GroupBuilder {
             table: table, destination: Array(try reader.bytes(layout.destination, of: route).prefix(16)),
             prefixLength: UInt8(length), type: type, routingProtocol: routingProtocol, scope: 0,
             priority: try reader.uint32(layout.priority, of: route), preferredSource: Array(source.prefix(16)),
-            device: isDeadEnd ? 0 : try reader.uint32(layout.hopDevice, of: hop),
-            gateway: family == 0 ? nil : Array(try reader.bytes(layout.gateway, of: hop).prefix(16)))
+            device: isDeadEnd ? 0 : hop.device, gateway: hop.gateway)
     }
 }

@@ -31,8 +31,6 @@ def devices():
     # The number behind @ is that of a device of the guest, which may have another one after a reboot; its own number is kept.
     # Whether a bridge without ports has a carrier, and who lies on it, is the bridge's affair; the state of a tunnel follows from what passed through it.
     links = [re.sub(r"@if\d+|qlen \d+|link-netnsid \d+|state \w+|NO-CARRIER,|,LOWER_UP", "", line) for line in run("-d", "-o", "link").splitlines()]
-    # The module makes one for itself, when it is there.
-    links = [line for line in links if " sit0@" not in line]
     return sorted(links), sorted(run("-4", "-o", "address").splitlines()), run("route", "show").replace("linkdown ", "").splitlines()
 
 
@@ -69,7 +67,6 @@ for command in [
     "route add 10.78.0.0/16 dev xprtun0",
     "link set xprtap0 address 02:00:00:00:77:01 up",
     "address add 10.79.0.1/24 dev xprtap0",
-    "link add xprsit0 type sit ttl 13 local 10.77.0.1 remote 10.77.0.9",
 ]:
     run(*command.split())
 while "xprmv0" not in run("-o", "link"):
