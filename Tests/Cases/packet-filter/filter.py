@@ -6,8 +6,8 @@ import subprocess
 import time
 
 
-def run(*command):
-    result = subprocess.run(command, capture_output=True, text=True)
+def run(*command, input=None):
+    result = subprocess.run(command, capture_output=True, text=True, input=input)
     if result.returncode != 0:
         raise SystemExit(f"{' '.join(command)}: {result.stderr}")
     return result.stdout
@@ -94,18 +94,26 @@ def problem():
 
 run("ip", "link", "set", "lo", "up")
 run("nft", "-f", "rules.nft")
-for rule in (
-    "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -m comment --comment answers -j ACCEPT",
-    "-A INPUT -p tcp -m multiport --dports 1000,2000:2005 -m comment --comment several -j DROP",
-    "-A INPUT -p tcp -m tcp --dport 7001 -j REJECT --reject-with tcp-reset",
-    "-A INPUT -p udp -m udp --dport 7003 -m limit --limit 3/min -j LOG --log-prefix udp --log-level 7",
-    "-A INPUT ! -p tcp -m addrtype --dst-type BROADCAST -j DROP",
-    "-N own", "-A own -s 198.51.100.0/24 -m mac --mac-source 02:00:00:00:00:01 -j RETURN", "-A FORWARD -i nowhere -g own",
-    "-t nat -A POSTROUTING -o nowhere -j MASQUERADE", "-t nat -A PREROUTING -p tcp --dport 80 -j DNAT --to-destination 192.0.2.3:8080",
-    "-t mangle -A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu",
-    "-t mangle -A OUTPUT -m owner --uid-owner 4000 -j MARK --set-xmark 0x5/0xff",
-):
-    run("iptables-nft", *rule.split())
+# All at once: the kernel waits for its other processors at the end of each batch, and they have much to do.
+run("iptables-nft-restore", input="""*filter
+:own -
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -m comment --comment answers -j ACCEPT
+-A INPUT -p tcp -m multiport --dports 1000,2000:2005 -m comment --comment several -j DROP
+-A INPUT -p tcp -m tcp --dport 7001 -j REJECT --reject-with tcp-reset
+-A INPUT -p udp -m udp --dport 7003 -m limit --limit 3/min -j LOG --log-prefix udp --log-level 7
+-A INPUT ! -p tcp -m addrtype --dst-type BROADCAST -j DROP
+-A own -s 198.51.100.0/24 -m mac --mac-source 02:00:00:00:00:01 -j RETURN
+-A FORWARD -i nowhere -g own
+COMMIT
+*nat
+-A POSTROUTING -o nowhere -j MASQUERADE
+-A PREROUTING -p tcp --dport 80 -j DNAT --to-destination 192.0.2.3:8080
+COMMIT
+*mangle
+-A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu
+-A OUTPUT -m owner --uid-owner 4000 -j MARK --set-xmark 0x5/0xff
+COMMIT
+""")
 listeners = {
     port: listener(port)
     for port in (7100, 7102, 7103, 7104, 7106, 7112, 7150, 7165, 7170, 7201, 7203, 2003, 7001, 7002)
