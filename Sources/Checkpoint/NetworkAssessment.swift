@@ -1,6 +1,6 @@
 import ProcessModel
 
-/// What of a network namespace comes back: the devices that every new one has, pairs (veth) and bridges.
+/// What of a network namespace comes back: the devices that every new one has, pairs (veth), bridges, and what ``NetworkDevice/Details`` tells of.
 enum NetworkAssessment {
     /// IFF_UP
     private static let isUp: UInt32 = 1

@@ -95,7 +95,7 @@ struct Prologues: Sendable {
             may(thread, index == 0 ? wanted + [.tell] : [.await])
         }
         if isAllowed { return wanted }
-        refuse("its seccomp filters do not let it \(what) again")
+        refuse("it cannot \(what) again: a seccomp filter is in the way, or a restartable sequence (rseq)")
         return []
     }
 

@@ -224,10 +224,13 @@ extension RecoveryManifest.LentFile {
             gid: try node.integer("gid", in: 0...UInt32.max), messageLimit: try node.unsigned("message_limit"),
             messageBytes: try node.unsigned("message_bytes"))
         queue.hasNotification = try node.optionalFlag("notifies") ?? false
+        // As much as is read of a queue.
+        var room = 64 << 20
         queue.messages = try node.list("messages") { (node) throws(ManifestError) in
-            PosixQueue.Message(
-                priority: try node.integer("priority", in: 0...UInt32.max),
-                bytes: Array(repeating: 0, count: try node.integer("bytes", in: 0...(1 << 26))))
+            let count = try node.integer("bytes", in: 0...room)
+            room -= count
+            return PosixQueue.Message(
+                priority: try node.integer("priority", in: 0...UInt32.max), bytes: Array(repeating: 0, count: count))
         }
         return .queue(queue, contents: try node.fileName("contents"))
     }
