@@ -73,6 +73,7 @@ extension GroupRestore {
     /// The limits come last: CRIU needs more memory and processes than the group.
     func completeCgroups() -> [String] {
         guard let cgroup = try? ControlGroup(group.name) else { return ["its cgroups have no limits"] }
+        lowerWeight(of: cgroup)
         var problems = cgroupProblems
         let threads = GuestThreads(group, in: cgroup)
         for process in group.processes where process.cgroup != startingPlace {

@@ -12,6 +12,8 @@ struct GroupRestore {
     var connectionProblem: String?
     /// What its cgroups lack.
     var cgroupProblems: [String] = []
+    /// The weight of the group's cgroup, if it is another one while CRIU runs.
+    var weightBefore: Int?
 
     /// Modules that CRIU needs to see the sockets of the system; `criu check` fails without them.
     static let kernelModules = [
@@ -33,6 +35,7 @@ struct GroupRestore {
         try checkRequirements()
         try cgroup.create()
         try makeCgroups(in: cgroup)
+        raiseWeight(of: cgroup)
         try mountRoot()
         try reservePages()
         try lendImages()

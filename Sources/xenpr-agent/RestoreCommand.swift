@@ -76,6 +76,8 @@ struct RestoreCommand {
         defer { settings.end() }
         _ = try? ChildProgram(arguments: ["modprobe", "-abq"] + GroupRestore.kernelModules).run(timeoutSeconds: 30)
         keepTemporaryFiles()
+        let priority = RestorePriority()
+        defer { priority.end() }
         let results = GroupQueue(groups: manifest.groups, directory: directory + "/groups").run()
         report.groups += results
     }
