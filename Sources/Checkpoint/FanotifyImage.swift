@@ -51,13 +51,14 @@ extension FileImage {
     }
 
     /// `fh_entry`. CRIU finds a watched file by its path where it has one (criu/fsnotify.c), so the handle itself stays empty.
-    static func handle(_ path: KernelString?) -> ProtobufMessage {
+    static func handle(_ path: KernelString?, mountID: Int32? = nil) -> ProtobufMessage {
         ProtobufMessage { handle in
             handle.unsigned(1, UInt32(0))
             handle.unsigned(2, UInt32(0))
             // FH_ENTRY_SIZES__min_entries: CRIU counts on so many.
             handle.repeated(3, Array(repeating: UInt64(0), count: 16))
             if let path { handle.data(4, path.bytes) }
+            if let mountID { handle.unsigned(5, UInt32(bitPattern: mountID)) }
         }
     }
 }

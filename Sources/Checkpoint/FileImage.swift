@@ -183,7 +183,7 @@ enum FileImage {
                         image.unsigned(4, UInt32(0))
                         image.unsigned(5, UInt32(truncatingIfNeeded: watch.device))
                         image.unsigned(6, UInt32(bitPattern: watch.descriptor))
-                        image.message(7, handle(watch.path))
+                        image.message(7, handle(watch.path, mountID: watch.mountID))
                     }
                 }
             })

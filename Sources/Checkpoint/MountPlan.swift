@@ -25,8 +25,12 @@ struct MountPlan: Sendable {
     ]
     /// Filesystems that CRIU mounts anew.
     private static let remade: [String: UInt32] = [
-        "proc": 1, "sysfs": 2, "binfmt_misc": 4, "tmpfs": 5, "devpts": 6, "mqueue": 14, "cgroup2": 23,
+        "proc": 1, "sysfs": 2, "devtmpfs": 3, "binfmt_misc": 4, "tmpfs": 5, "devpts": 6, "pstore": 8, "securityfs": 9,
+        "fusectl": 10, "debugfs": 11, "mqueue": 14, "tracefs": 19, "cgroup2": 23,
+        "configfs": byName, "efivarfs": byName, "nfsd": byName,
     ]
+    /// AUTO of images/mnt.proto: what CRIU knows nothing of but its name.
+    private static let byName: UInt32 = 16
     /// The most contents of tmpfs's that are saved.
     private static let memoryLimit: UInt64 = 1 << 30
 
@@ -214,9 +218,10 @@ struct MountPlan: Sendable {
     private static func key(_ mount: Mount) -> String { "mount-\(mount.id)" }
 
     private func message(of mount: Mount, _ treatment: Treatment) -> ProtobufMessage {
-        ProtobufMessage { entry in
-            // UNSUPPORTED, which does no harm to what is bound.
-            entry.unsigned(1, treatment == .new || treatment == .bind ? Self.remade[mount.typeName] ?? 0 : 0)
+        // UNSUPPORTED does no harm to what is bound.
+        let type = treatment == .new || treatment == .bind ? Self.remade[mount.typeName] ?? 0 : 0
+        return ProtobufMessage { entry in
+            entry.unsigned(1, type)
             entry.unsigned(2, UInt32(bitPattern: mount.id))
             entry.unsigned(3, UInt32(truncatingIfNeeded: mount.device))
             entry.unsigned(4, UInt32(bitPattern: mount.parentID))
@@ -227,6 +232,7 @@ struct MountPlan: Sendable {
             entry.string(9, treatment == .new || treatment == .bind ? mount.options : "")
             entry.unsigned(10, UInt32(bitPattern: mount.sharedGroup))
             entry.unsigned(11, UInt32(bitPattern: hasMaster(mount) ? mount.masterGroup : 0))
+            if type == Self.byName { entry.string(14, mount.typeName) }
             if mount.isDeleted { entry.flag(16, true) }
             entry.unsigned(17, UInt32(truncatingIfNeeded: mount.filesystemFlags))
             if treatment == .guest { entry.string(18, Self.key(mount)) }

@@ -53,6 +53,7 @@ struct TCPAssessor: Sendable {
         static let synSent: UInt32 = 2
         static let close: UInt32 = 7
         static let closeWait: UInt32 = 8
+        static let lastAck: UInt32 = 9
     }
 
     /// Why a connection is cut; nil: it goes on where it was.
@@ -68,6 +69,8 @@ struct TCPAssessor: Sendable {
         case State.synSent, State.close: return nil
         // All that the other end sent is here, and nothing is on its way to it: it may be gone, as it may have been before.
         case State.closeWait where connection.sendQueue.isEmpty: return nil
+        // Both ends have said that they are done, and the other one may have no socket any more (TIME_WAIT).
+        case State.lastAck where connection.sendQueue.isEmpty: return nil
         default: return inside.contains(ends.reversed) ? nil : "its other end is outside the group or could not be saved"
         }
     }

@@ -6,6 +6,10 @@ public struct Inotify: Sendable, Hashable {
         public var descriptor: Int32
         /// A name of the inode; nil when it has none any more.
         public var path: KernelString?
+        /// Of an inode that the guest's own mounts do not show: a name in its filesystem.
+        public var pathInFilesystem: KernelString?
+        /// A mount of the namespace in which it has its path; nil: that of the group's root.
+        public var mountID: Int32?
         public var device: UInt64
         public var inode: UInt64
         /// IN_*, as they were asked for.

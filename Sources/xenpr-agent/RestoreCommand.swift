@@ -105,6 +105,8 @@ private struct NetworkSettings {
     init() {
         // Sockets may be bound to addresses that the system does not have yet: groups come back before the network does.
         var settings = ["/proc/sys/net/ipv4/ip_nonlocal_bind", "/proc/sys/net/ipv6/ip_nonlocal_bind"].map { ($0, "1") }
+        // A module of tunnels puts a device of its own into each network namespace that is made, with a number that another device of the group may have.
+        settings.append(("/proc/sys/net/core/fb_tunnels_only_for_init_net", "1"))
         // What was in the queues of connections has to fit again, though in smaller pieces, which take more memory: tcp_mem is
         // three numbers of pages.
         let memory = "/proc/sys/net/ipv4/tcp_mem"

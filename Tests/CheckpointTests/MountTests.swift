@@ -70,6 +70,27 @@ import Testing
         #expect(plan("/srv/root/etc/hosts", device: Self.disk + 1).verdict == .refused, "another filesystem")
     }
 
+    @Test func watchesOfWhatTheGuestDoesNotShowAreFoundInTheNamespaces() throws {
+        func plan(_ path: KernelString, device: UInt64 = Self.memory, _ more: [Mount] = []) -> GroupPlan {
+            var sample = sample(Self.namespace(more))
+            var watch = Inotify.Watch(descriptor: 1, path: nil, device: device, inode: 7, mask: 2)
+            watch.pathInFilesystem = path
+            sample.group.openFiles[FileID(rawValue: 6)]?.kind = .inotify(Inotify(watches: [watch], unreadEvents: 0))
+            return GroupPlan(sample.group)
+        }
+        func watch(_ plan: GroupPlan) -> Inotify.Watch? {
+            guard case .inotify(let instance) = plan.group.openFiles[FileID(rawValue: 6)]?.kind else { return nil }
+            return instance.watches.first
+        }
+        #expect(plan("/file").verdict == .full)
+        #expect(watch(plan("/file"))?.path == "/tmp/file")
+        #expect(watch(plan("/file"))?.mountID == 22)
+        #expect(watch(plan("/"))?.path == "/tmp")
+        #expect(plan("/file", device: 0x99).verdict == .degraded, "a filesystem that is mounted nowhere")
+        let cover = Self.mount(30, below: 22, "sysfs", "/tmp/sub", device: 9)
+        #expect(plan("/sub/file", [cover]).verdict == .degraded, "something is mounted over it")
+    }
+
     /// The synthetic group with its worker in a pid and a mount namespace of its own, and all that it has open in there.
     private func sample(_ namespace: MountNamespace? = Self.namespace()) -> SyntheticGroup {
         var sample = SyntheticGroup()
@@ -134,6 +155,16 @@ import Testing
         let files = try ImageContents(parsing: contents(of: "\(images)/files.img")).entries.map(\.message)
         let log = try #require(files.first { $0.number(2) == 3 })
         #expect(try ProtobufFields(parsing: #require(log.data(3))).number(7) == 40)
+    }
+
+    @Test func filesystemsThatCRIUDoesNotKnowAreMountedByTheirNames() throws {
+        var sample = sample(Self.namespace([Self.mount(30, below: 20, "nfsd", "/proc/fs/nfsd", device: 9)]))
+        let scratch = ScratchDirectory()
+        let record = GroupCheckpoint.save(sample.group, pages: &sample.supply, toVolume: scratch.path)
+        #expect(record.verdict == .full, "\(record)")
+        let path = "\(scratch.path)/groups/sample/images/mountpoints-15.img"
+        let mount = try #require(try ImageContents(parsing: contents(of: path)).entries.map(\.message).last)
+        #expect(mount.number(1) == 16 && mount.data(14) == Array("nfsd".utf8), "AUTO, and the name")
     }
 
     private static let inner: UInt32 = 4_026_532_900
@@ -249,6 +280,7 @@ import Testing
         #expect(verdict(nil) == .refused)
         #expect(verdict(with(Self.mount(30, below: 20, "fuse", "/f", device: 9))) == .refused)
         #expect(verdict(with(Self.mount(30, below: 20, "sysfs", "/sys", device: 9))) == .full)
+        #expect(verdict(with(Self.mount(30, below: 20, "autofs", "/auto", device: 9))) == .refused)
         var formats = Self.mount(30, below: 20, "binfmt_misc", "/formats", device: 9)
         #expect(verdict(with(formats)) == .full)
         formats.formats = 1

@@ -7,6 +7,7 @@ import Testing
 @Suite struct TCPConnectionTests {
     private static let established: UInt32 = 1
     private static let closeWait: UInt32 = 8
+    private static let lastAck: UInt32 = 9
 
     private func socket(_ inode: UInt64, from source: UInt16, to destination: UInt16, state: UInt32 = established) -> InetSocket
     {
@@ -81,6 +82,8 @@ import Testing
         #expect(GroupCheckpoint.assess(group([left]).group).verdict == .degraded)
         left.connection?.sendQueue = []
         left.connection?.unsentBytes = 0
+        #expect(GroupCheckpoint.assess(group([left]).group).verdict == .full)
+        left.connection?.state = Self.lastAck
         #expect(GroupCheckpoint.assess(group([left]).group).verdict == .full)
     }
 

@@ -33,9 +33,11 @@ extension FileReader {
     private func watch(at mark: VirtualAddress, _ fields: InotifyLayout) throws(MemoryFault) -> Inotify.Watch {
         let inode = try kernel.inode(ofMark: mark, fields.notify)
         let descriptor = try kernel.int32(fields.watchDescriptor, of: kernel.container(of: mark, fields.watchMark))
-        return Inotify.Watch(
+        var watch = Inotify.Watch(
             descriptor: descriptor, path: try name(of: inode).map { KernelString(bytes: $0) },
             device: try filesystem(ofInode: inode).device, inode: try kernel.value(layout.inode.number, of: inode),
             mask: try kernel.uint32(fields.notify.markMask, of: mark) & Self.userBits)
+        if watch.path == nil { watch.pathInFilesystem = try nameInFilesystem(of: inode).map { KernelString(bytes: $0) } }
+        return watch
     }
 }

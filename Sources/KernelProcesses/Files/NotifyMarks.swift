@@ -75,4 +75,13 @@ extension FileReader {
         }
         return nil
     }
+
+    /// A path of an inode in its filesystem, wherever that is mounted; nil when it has no name any more.
+    func nameInFilesystem(of inode: VirtualAddress) throws(MemoryFault) -> [UInt8]? {
+        for dentry in try FilesystemWalk(kernel: kernel, layout: layout).aliases(of: inode)
+        where try !kernel.isUnhashed(dentry, layout: layout.paths) {
+            return try kernel.pathInFilesystem(of: dentry, layout: layout.paths)
+        }
+        return nil
+    }
 }
