@@ -6,7 +6,7 @@ struct GroupRestore {
     let group: RecoveryManifest.Group
     /// The group's directory on the recovery volume.
     let directory: String
-    /// How long CRIU may take before it and what it has made are killed.
+    /// How long CRIU, whose images are read in no time, and other programs may take before they are killed.
     var timeoutSeconds: Double = 120
     /// Why the group's TCP connections are cut.
     var connectionProblem: String?
@@ -60,7 +60,17 @@ struct GroupRestore {
             environment: [("GLIBC_TUNABLES", "glibc.pthread.rseq=0")]
                 + CompletionHook.environment(directory),
             hasCgroupNamespace: group.cgroupRoot != nil && !letsCRIUMakeCgroupNamespace)
-        return try program.start(timeoutSeconds: timeoutSeconds)
+        return try program.start(timeoutSeconds: timeoutSeconds + secondsToReadImages)
+    }
+
+    /// What a slow disk needs, at 10 MiB/s.
+    private var secondsToReadImages: Double {
+        let path = directory + "/images"
+        guard let images = Descriptor(taking: System.open(path, O_RDONLY | O_DIRECTORY)) else { return 0 }
+        let bytes = System.list(path).reduce(0.0) { sum, name in
+            sum + Double(System.status(images, name)?.st_size ?? 0)
+        }
+        return bytes / Double(10 << 20)
     }
 
     /// CRIU that does not know the kernel yet tries what PR_SET_THP_DISABLE does, and leaves it off (kerndat_has_thp_disable of criu/kerndat.c); it keeps what it
