@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -108,7 +109,7 @@ static void compare(int fd, uint64_t words, const char *what) {
 }
 
 static char before[LINES][WIDTH], after[LINES][WIDTH];
-static int before_count, held, removed, hole;
+static int before_count, held, removed, hole, watches, directory_watch, file_watch;
 static uint64_t *shared;
 static char long_name[200];
 
@@ -131,12 +132,31 @@ static void prepare(void) {
     make(long_name, 3);
     need(link("/dev/shm/file", "/dev/shm/a/link") == 0 && symlink("../file", "/dev/shm/a/symlink") == 0, "links");
     need(mkfifo("/dev/shm/fifo", 0604) == 0 && chown("/dev/shm/fifo", 12, 34) == 0, "fifo");
+    watches = inotify_init1(IN_NONBLOCK);
+    directory_watch = inotify_add_watch(watches, "/dev/shm/a/b", IN_CREATE);
+    file_watch = inotify_add_watch(watches, "/dev/shm/hole", IN_MODIFY);
+    need(directory_watch > 0 && file_watch > 0, "watches");
     need(held >= 0 && removed >= 0 && shared != MAP_FAILED, "files");
 }
 
 static int has_line(const char *line, char lines[LINES][WIDTH], int count) {
     for (int i = 0; i < count; i++) if (strcmp(line, lines[i]) == 0) return 1;
     return 0;
+}
+
+// What is watched on the tmpfs, which the guest itself does not see.
+static void watch(void) {
+    close(open("/dev/shm/a/b/new", O_WRONLY | O_CREAT | O_EXCL, 0600));
+    if (pwrite(hole, "END", 3, 300000) != 3) wrong("write");
+    char events[1024] __attribute__((aligned(8)));
+    ssize_t length = read(watches, events, sizeof events);
+    const struct inotify_event *first = (void *)events;
+    if (length <= (ssize_t)sizeof *first || first->wd != directory_watch || first->mask != IN_CREATE || strcmp(first->name, "new") != 0) {
+        wrong("watch of a directory");
+        return;
+    }
+    const struct inotify_event *second = (void *)(events + sizeof *first + first->len);
+    if ((const char *)(second + 1) > events + length || second->wd != file_watch || second->mask != IN_MODIFY) wrong("watch of a file");
 }
 
 static void verify(void) {
@@ -156,6 +176,7 @@ static void verify(void) {
     close(fd);
     char bytes[4];
     if (pread(hole, bytes, 4, 300000) != 3 || memcmp(bytes, "end", 3) != 0 || pread(hole, bytes, 1, 5) != 1 || bytes[0]) wrong("hole");
+    watch();
     fd = open(long_name, O_RDONLY);
     compare(fd, 3, "file of a long name");
     close(fd);
