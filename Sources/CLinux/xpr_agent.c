@@ -148,10 +148,6 @@ int xpr_make_queue(const char *name, unsigned int mode, long limit, long bytes) 
     return queue;
 }
 
-int xpr_open_queue(const char *name, int flags) {
-    return (int)syscall(SYS_mq_open, name, flags | O_CLOEXEC, 0, NULL);
-}
-
 int xpr_remove_queue(const char *name) {
     return (int)syscall(SYS_mq_unlink, name);
 }

@@ -245,11 +245,43 @@ struct GroupUsers: Sendable {
             }
             self.group.mountNamespaces[number] = mounts
         }
+        for number in self.group.networkNamespaces.keys.sorted() {
+            guard var network = self.group.networkNamespaces[number] else { continue }
+            for index in network.devices.indices { translateTunnel(&network.devices[index], namespace) }
+            self.group.networkNamespaces[number] = network
+        }
         if strangers > 0 {
             add(
                 .degraded,
                 "what belonged to users or groups that its user namespace does not know is nobody's now (\(strangers) times)")
         }
+    }
+
+    /// Who may open a program's tunnel. There is nobody who could stand for a stranger: the tunnel would be open to those who had no right to it.
+    private mutating func translateTunnel(_ device: inout NetworkDevice, _ namespace: UserNamespace) {
+        guard case .tunnel(var tunnel) = device.details else { return }
+        // -1: nobody in particular.
+        if tunnel.owner != -1 {
+            let owner = UInt32(bitPattern: tunnel.owner)
+            if let id = namespace.users.inside(owner) {
+                tunnel.owner = Int32(bitPattern: id)
+            } else {
+                add(
+                    .refused,
+                    "\(device.name) in its network namespace belongs to user \(owner), whom its user namespace does not know")
+            }
+        }
+        if tunnel.group != -1 {
+            let owner = UInt32(bitPattern: tunnel.group)
+            if let id = namespace.groups.inside(owner) {
+                tunnel.group = Int32(bitPattern: id)
+            } else {
+                add(
+                    .refused,
+                    "\(device.name) in its network namespace belongs to group \(owner), which its user namespace does not know")
+            }
+        }
+        device.details = .tunnel(tunnel)
     }
 
     private static func translate(_ ids: inout Credentials, _ namespace: UserNamespace) {

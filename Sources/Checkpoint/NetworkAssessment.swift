@@ -32,6 +32,10 @@ enum NetworkAssessment {
                     add(.degraded, "bridge \(device.name) in its network namespace has the settings of a new one")
                 }
             }
+            for discipline in device.queueing {
+                add(.degraded, "queueing discipline \(discipline) of \(device.name) in its network namespace is lost")
+            }
+            if device.hasPacketProgram { add(.degraded, "the XDP program of \(device.name) in its network namespace is lost") }
         }
         if namespace.unknownRoutes > 0 { add(.degraded, "\(namespace.unknownRoutes) routes of its network namespace are lost") }
         if let unknown = namespace.lostPacketFilter {
@@ -41,6 +45,12 @@ enum NetworkAssessment {
             let what = count == 1 ? "1 connection is" : "\(count) connections are"
             add(.degraded, "\(what) new to the packet filter of its network namespace")
         }
+        if namespace.permanentNeighbours > 0 {
+            let count = namespace.permanentNeighbours
+            let what = count == 1 ? "1 permanent neighbour" : "\(count) permanent neighbours"
+            add(.degraded, "\(what) (`ip neighbour`) of its network namespace \(count == 1 ? "is" : "are") lost")
+        }
+        if namespace.hasIPsec { add(.degraded, "IPsec policies and states of its network namespace are lost") }
         if namespace.hasRoutingRules { add(.degraded, "the routing rules of its network namespace are lost") }
         if !namespace.lostSettings.isEmpty {
             let list =
@@ -151,7 +161,8 @@ enum NetworkAssessment {
             hardwareAddress: device.hardwareAddress.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: ":"),
             addresses: device.addresses.filter { !isMadeByKernel($0, of: device) }.map {
                 "\(words($0.bytes))/\($0.prefixLength)"
-            })
+            },
+            mtu: RecoveryManifest.LinkEnd.mtus.contains(device.mtu) ? device.mtu : nil)
     }
 
     /// An address as `ip` takes it.

@@ -94,6 +94,9 @@ struct ProcessPlan: Sendable {
             if filters.contains(where: \.hasListener) { refuse("\(name) is under a seccomp filter with a listener") }
         case .other(let mode): refuse("\(name) is in the unknown seccomp mode \(mode)")
         }
+        if thread.dispatchesCalls {
+            refuse("\(name) has the kernel hand it its own calls (PR_SET_SYSCALL_USER_DISPATCH), which CRIU cannot set")
+        }
         // SCHED_DEADLINE and SCHED_EXT; CRIU knows the parameters of neither, and its restore fails.
         if thread.scheduling.policy > 5 {
             refuse("\(name) has the scheduling policy \(thread.scheduling.policy), which CRIU cannot set")
@@ -166,7 +169,9 @@ struct ProcessPlan: Sendable {
         var made = RestartStub(address: address)
         for index in threads.indices {
             if let call = threads[index].resumedCall { made.resume(call, registers: &threads[index].registers) }
-            if let prologue = prologues[index] { made.begin(prologue, flag: flag, registers: &threads[index].registers) }
+            guard let prologue = prologues[index] else { continue }
+            made.begin(prologue, flag: flag, registers: &threads[index].registers)
+            if prologue.setsSignalMask { process.threads[index].signalMask = .max }
         }
         stub = made
     }

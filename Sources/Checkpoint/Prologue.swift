@@ -5,7 +5,7 @@ import ProcessModel
 ///
 /// It is code in a page that the process gets (see ``RestartStub``), from which the thread begins. No instruction of it touches the stack or the flags, which it may
 /// interrupt anywhere; the registers that it uses get their values back at its end. The result of a call is not looked at: what had been allowed once is allowed again,
-/// and what seccomp would not let pass is not asked for.
+/// and what seccomp or a limit would not let pass is not asked for.
 struct Prologue: Sendable, Hashable {
     enum Step: Sendable, Hashable {
         case call(number: UInt64, arguments: [UInt64])
@@ -19,6 +19,8 @@ struct Prologue: Sendable, Hashable {
         case tell
         /// Waits until another thread of the process has come to ``tell``.
         case await
+        /// Gives the thread its signal mask, with which no handler runs before: one may leave for good (siglongjmp(3)), or reap whom a pidfd is for.
+        case signalMask(UInt64)
     }
 
     var steps: [Step]
@@ -29,6 +31,7 @@ struct Prologue: Sendable, Hashable {
     static let epollControl: UInt64 = 233
     static let futex: UInt64 = 202
     static let prctl: UInt64 = 157
+    static let signalMask: UInt64 = 14
     static let personality: UInt64 = 135
     static let mlockall: UInt64 = 151
     static let pkeyMprotect: UInt64 = 329
@@ -55,8 +58,15 @@ struct Prologue: Sendable, Hashable {
             case .keyRights: []
             case .tell: [(Self.futex, [nil, 129, UInt64(Int32.max)])]
             case .await: [(Self.futex, [nil, 128, 0, 0])]
+            // SIG_SETMASK
+            case .signalMask: [(Self.signalMask, [2, nil, 0, 8])]
             }
         }
+    }
+
+    /// Whether the thread has to begin with all signals blocked.
+    var setsSignalMask: Bool {
+        steps.contains { if case .signalMask = $0 { true } else { false } }
     }
 }
 
@@ -83,11 +93,15 @@ struct PrologueCode {
     {
         var code = PrologueCode()
         // What calls are given the address of comes first.
-        var events: [Int: UInt64] = [:]
+        var places: [Int: UInt64] = [:]
         for (index, step) in prologue.steps.enumerated() {
-            guard case .watch(let target, _) = step else { continue }
-            events[index] = address.rawValue &+ UInt64(code.bytes.count)
-            code.bytes += target.events.littleEndianBytes + target.data.littleEndianBytes
+            let place = address.rawValue &+ UInt64(code.bytes.count)
+            switch step {
+            case .watch(let target, _): code.bytes += target.events.littleEndianBytes + target.data.littleEndianBytes
+            case .signalMask(let mask): code.bytes += mask.littleEndianBytes
+            default: continue
+            }
+            places[index] = place
         }
         let start = code.bytes.count
         for (index, step) in prologue.steps.enumerated() {
@@ -111,7 +125,7 @@ struct PrologueCode {
                     Prologue.epollControl,
                     [
                         UInt64(UInt32(bitPattern: instance)), 1, UInt64(UInt32(bitPattern: target.descriptor)),
-                        events[index] ?? 0,
+                        places[index] ?? 0,
                     ])
             case .keyRights(let rights):
                 code.load(.cx, 0)
@@ -125,8 +139,14 @@ struct PrologueCode {
                 code.bytes += [0xc7, 0x07, 1, 0, 0, 0]
                 // FUTEX_WAKE_PRIVATE
                 code.call(Prologue.futex, [flag.rawValue, 129, UInt64(Int32.max)])
-            // FUTEX_WAIT_PRIVATE: at once, if the word is no longer zero.
-            case .await: code.call(Prologue.futex, [flag.rawValue, 128, 0, 0])
+            case .await:
+                let begin = code.bytes.count
+                // FUTEX_WAIT_PRIVATE: at once, if the word is no longer zero.
+                code.call(Prologue.futex, [flag.rawValue, 128, 0, 0])
+                // mov (%rdi), %ecx; jrcxz back: a signal ends the wait too.
+                code.bytes += [0x8b, 0x0f, 0xe3]
+                code.bytes.append(UInt8(truncatingIfNeeded: begin - code.bytes.count - 1))
+            case .signalMask: code.call(Prologue.signalMask, [2, places[index] ?? 0, 0, 8])
             }
         }
         let values: [(Register, UInt64)] = [

@@ -20,6 +20,7 @@ struct Prologues: Sendable {
                     .call(number: Prologue.prctl, arguments: [38, 1, 0, 0, 0]), to: &steps[index], of: thread,
                     else: "thread \(thread.tid) had no_new_privs, which CRIU before 4.0 does not set again")
             }
+            addSpeculation(of: thread, to: &steps[index])
             if process.personality != 0 {
                 let name = "the personality 0x\(String(process.personality, radix: 16))"
                 add(
@@ -29,12 +30,7 @@ struct Prologues: Sendable {
             }
         }
         guard let leader = process.threads.first else { return }
-        if process.addressSpace.flatMap({ group.addressSpaces[$0] })?.locksFutureMappings == true {
-            // MCL_FUTURE
-            add(
-                .call(number: Prologue.mlockall, arguments: [2]), to: &steps[0], of: leader,
-                else: "it locked its future memory (mlockall MCL_FUTURE), which CRIU does not set again")
-        }
+        if let space = process.addressSpace.flatMap({ group.addressSpaces[$0] }) { addMemorySettings(of: space, to: &steps[0]) }
         // The leader does what is for all of the process, and the others wait for it.
         var shared: [Prologue.Step] = []
         if let space = process.addressSpace.flatMap({ group.addressSpaces[$0] }) { shared += protectionKeys(of: space, leader) }
@@ -43,22 +39,77 @@ struct Prologues: Sendable {
             if process.threads.count > 1 { shared.append(.tell) }
             for index in steps.indices { steps[index] += index == 0 ? shared : [.await] }
         }
+        for (index, thread) in process.threads.enumerated() where !steps[index].isEmpty {
+            let last = Prologue.Step.signalMask(thread.signalMask)
+            if may(thread, [last]) { steps[index].append(last) }
+        }
         ofThreads = steps.map { $0.isEmpty ? nil : Prologue(steps: $0) }
+    }
+
+    /// PR_SET_SPECULATION_CTRL of PR_SPEC_STORE_BYPASS (0) and PR_SPEC_INDIRECT_BRANCH (1), as PR_SPEC_FORCE_DISABLE (8), PR_SPEC_DISABLE_NOEXEC (16) or
+    /// PR_SPEC_DISABLE (4); include/uapi/linux/prctl.h.
+    private mutating func addSpeculation(of thread: DeadThread, to steps: inout [Prologue.Step]) {
+        let speculation = thread.speculation
+        let storeBypass: UInt64? =
+            speculation.contains(.storeBypassForceDisabled)
+            ? 8
+            : speculation.contains(.storeBypassDisabledUntilExec) ? 16 : speculation.contains(.storeBypassDisabled) ? 4 : nil
+        let indirectBranch: UInt64? =
+            speculation.contains(.indirectBranchForceDisabled)
+            ? 8 : speculation.contains(.indirectBranchDisabled) ? 4 : nil
+        for (kind, control) in [(UInt64(0), storeBypass), (1, indirectBranch)] {
+            guard let control else { continue }
+            let step = Prologue.Step.call(number: Prologue.prctl, arguments: [53, kind, control, 0, 0])
+            // Before 5.16 a seccomp filter brings this with it, and so does CRIU's setting of the filter.
+            if control == 8, case .filters = thread.seccomp, !may(thread, [step]) { continue }
+            add(
+                step, to: &steps, of: thread,
+                else: "thread \(thread.tid) had its processor's speculation limited, which CRIU does not set again")
+        }
+    }
+
+    /// What is for all that the process will map.
+    private mutating func addMemorySettings(of space: AddressSpace, to steps: inout [Prologue.Step]) {
+        guard let leader = process.threads.first else { return }
+        if space.locksFutureMappings {
+            let concern = "it locked its future memory (mlockall MCL_FUTURE), which CRIU does not set again"
+            // can_do_mlock of mm/mlock.c: CAP_IPC_LOCK, or a limit (RLIMIT_MEMLOCK) that is not 0.
+            let isPossible = leader.credentials.effective >> 14 & 1 == 1 || limit(8) != 0
+            if isPossible {
+                // MCL_FUTURE and MCL_ONFAULT
+                add(
+                    .call(number: Prologue.mlockall, arguments: [space.locksFutureMappingsOnFault ? 6 : 2]), to: &steps,
+                    of: leader, else: concern)
+            } else {
+                concerns.append(Obstacle(.degraded, pid: process.pid, reason: concern))
+            }
+        }
+        if space.refusesExecutableGain {
+            // PR_SET_MDWE with PR_MDWE_REFUSE_EXEC_GAIN
+            add(
+                .call(number: Prologue.prctl, arguments: [65, 1, 0, 0, 0]), to: &steps, of: leader,
+                else: "its memory could not be made executable later (PR_SET_MDWE), which CRIU does not set again")
+        }
+    }
+
+    /// Of RLIMIT_*; nil: not read.
+    private func limit(_ number: Int) -> UInt64? {
+        process.resourceLimits.indices.contains(number) ? process.resourceLimits[number].current : nil
     }
 
     /// Keys are given out from the lowest on (mm_pkey_alloc, arch/x86/include/asm/pkeys.h): so all up to the highest are taken, and those that were free are given back.
     private mutating func protectionKeys(of space: AddressSpace, _ leader: DeadThread) -> [Prologue.Step] {
         // Memory that may only be executed gets a key of the kernel's own, also when it is mapped again.
-        let isKernels = space.mappings.contains { $0.protectionKey != 0 && $0.protection == 4 }
+        let ofTheKernel = Set(space.mappings.filter { $0.protection == 4 }.map { Int($0.protectionKey) }).subtracting([0])
         let protected = space.mappings.filter { $0.protectionKey != 0 && $0.protection != 4 }
         let taken = (1...15).filter { space.protectionKeys >> UInt16($0) & 1 == 1 }
-        guard !protected.isEmpty || !isKernels && !taken.isEmpty, let highest = taken.last else {
+        guard !protected.isEmpty || !ofTheKernel.isSuperset(of: taken), let highest = taken.last else {
             if let mapping = protected.first {
                 refuse("mapping at \(mapping.start): a protection key that nobody has allocated")
             }
             return []
         }
-        guard !isKernels else {
+        guard ofTheKernel.isEmpty else {
             refuse("it has protection keys beside memory that may only be executed, whose key is the kernel's own")
             return []
         }
@@ -109,15 +160,27 @@ struct Prologues: Sendable {
             return (descriptor, target, file.flags)
         }
         guard !own.isEmpty else { return [] }
+        // pidfd_open takes the lowest number that is free, and dup3 the descriptor's own: both have to be below the limit (RLIMIT_NOFILE).
+        let used = Set(descriptors.map(\.number))
+        let free = (Int32(0)...Int32.max).first { !used.contains($0) } ?? .max
+        let largest = own.map(\.descriptor.number).reduce(free, max)
+        guard limit(7).map({ UInt64(clamping: largest) < $0 }) ?? true else {
+            refuse("it has descriptors of processes (pidfd), and no more than its limit of descriptors allows (RLIMIT_NOFILE)")
+            return []
+        }
+        if case .stopped = process.state {
+            let reason = "its descriptors of processes (pidfd) are opened when it continues: one may be gone by then"
+            concerns.append(Obstacle(.degraded, pid: process.pid, reason: reason))
+        }
         // Another process would have to wait as well.
         guard group.processes.allSatisfy({ $0.pid == process.pid || $0.descriptorTable != table }) else {
             refuse("it has descriptors of processes (pidfd) in a table that it shares")
             return []
         }
         var wanted: [Prologue.Step] = own.map { item in
-            // PIDFD_NONBLOCK is O_NONBLOCK.
+            // PIDFD_NONBLOCK is O_NONBLOCK, PIDFD_THREAD O_EXCL.
             .pidfd(
-                process: item.target, flags: UInt64(item.flags & 0o4000), descriptor: item.descriptor.number,
+                process: item.target, flags: UInt64(item.flags & 0o4200), descriptor: item.descriptor.number,
                 closesOnExec: item.descriptor.closesOnExec)
         }
         let numbers = Set(own.map(\.descriptor.number))

@@ -163,6 +163,8 @@ extension RecoveryManifest.LinkEnd {
         isUp = try node.optionalFlag("up") ?? false
         hardwareAddress = try node.text("hardware_address")
         addresses = try node.texts("addresses")
+        // One of an older version has none.
+        if try node.optionalUnsigned("mtu") != nil { mtu = try node.integer("mtu", in: Self.mtus) }
     }
 }
 

@@ -90,7 +90,7 @@ extension RecoveryManifest.LinkEnd {
     fileprivate var json: JSONValue {
         [
             "name": .string(name), "up": .bool(isUp), "hardware_address": .string(hardwareAddress),
-            "addresses": .array(addresses.map(JSONValue.string)),
+            "addresses": .array(addresses.map(JSONValue.string)), "mtu": mtu.map { JSONValue($0) } ?? .null,
         ]
     }
 }

@@ -179,6 +179,11 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var hardwareAddress: String
         /// With the lengths of their prefixes, as "172.17.0.1/16".
         public var addresses: [String]
+        /// The largest packet that it sends; nil: it stays as it is made.
+        public var mtu: UInt32?
+
+        /// What a veth or a bridge can have (ETH_MIN_MTU and ETH_MAX_MTU).
+        static let mtus: ClosedRange<UInt32> = 68...65535
     }
 
     /// A file or directory of the guest that is mounted in a group's own mount namespace.

@@ -28,18 +28,30 @@ struct RoutingDump {
 
     private static func family(_ bytes: [UInt8]) -> UInt8 { bytes.count == 4 ? 2 : 10 }
 
+    /// With IFA_F_NODAD for an address of IPv6 that was in use. Without it the kernel would ask the link first whether somebody else has the address, and until
+    /// then it is tentative: no source of a route, while CRIU makes the routes at once, and of no use to the processes, which go on as if they had it.
+    /// One that was tentative (IFA_F_TENTATIVE), or that somebody else had (IFA_F_DADFAILED), is asked for again.
+    private static func flags(_ address: NetworkAddress) -> UInt32 {
+        let (withoutAsking, failed, tentative): (UInt32, UInt32, UInt32) = (0x02, 0x08, 0x40)
+        let isInUse = address.bytes.count == 16 && address.flags & (failed | tentative) == 0
+        return isInUse ? address.flags | withoutAsking : address.flags
+    }
+
     /// RTM_NEWADDR with `struct ifaddrmsg`.
     private mutating func append(_ address: NetworkAddress, of device: NetworkDevice) {
+        let flags = Self.flags(address)
         let header: [UInt8] =
             [
-                Self.family(address.bytes), UInt8(clamping: address.prefixLength), UInt8(truncatingIfNeeded: address.flags),
+                Self.family(address.bytes), UInt8(clamping: address.prefixLength), UInt8(truncatingIfNeeded: flags),
                 address.scope,
             ] + device.index.littleEndianBytes
         // IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST, IFA_FLAGS
         var attributes: [(UInt16, [UInt8])] = [(1, address.remote), (2, address.bytes)]
         if !address.label.isEmpty { attributes.append((3, address.label.bytes + [0])) }
         if address.broadcast.contains(where: { $0 != 0 }) { attributes.append((4, address.broadcast)) }
-        attributes.append((8, address.flags.littleEndianBytes))
+        attributes.append((8, flags.littleEndianBytes))
+        // IFA_RT_PRIORITY
+        if address.routePriority != 0 { attributes.append((9, address.routePriority.littleEndianBytes)) }
         // IFA_PROTO
         if address.origin != 0 { attributes.append((11, [address.origin])) }
         append(type: 20, header, attributes)
@@ -47,6 +59,8 @@ struct RoutingDump {
 
     /// RTM_NEWROUTE with `struct rtmsg`.
     private mutating func append(_ route: NetworkRoute) {
+        // RTNH_F_ONLINK
+        let flags: UInt32 = route.isOnLink ? 4 : 0
         // RT_TABLE_COMPAT stands for numbers that need an attribute.
         let header: [UInt8] =
             [
@@ -54,7 +68,7 @@ struct RoutingDump {
                 route.table < 256 ? UInt8(route.table) : 252,
                 route.routingProtocol,
                 route.scope, route.type,
-            ] + UInt32(0).littleEndianBytes
+            ] + flags.littleEndianBytes
         // RTA_TABLE, RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC
         var attributes: [(UInt16, [UInt8])] = [(15, route.table.littleEndianBytes)]
         if route.prefixLength > 0 { attributes.append((1, route.destination)) }

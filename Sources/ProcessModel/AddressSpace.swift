@@ -21,6 +21,10 @@ public struct AddressSpace: Sendable {
     public var transparentHugePagesDisabled = false
     /// `mm->def_flags` has VM_LOCKED: mlockall(MCL_FUTURE).
     public var locksFutureMappings = false
+    /// VM_LOCKONFAULT beside it: mlockall(MCL_FUTURE | MCL_ONFAULT).
+    public var locksFutureMappingsOnFault = false
+    /// MMF_HAS_MDWE: prctl(PR_SET_MDWE).
+    public var refusesExecutableGain = false
     /// Protection keys that pkey_alloc(2) has given out, by their bits; key 0 is everybody's.
     public var protectionKeys: UInt16 = 1
     /// MMF_DUMP_*: which kinds of memory go into a core dump, as /proc/PID/coredump_filter has it.

@@ -34,6 +34,23 @@ public struct DeadThread: Sendable {
     /// `thread.tls_array`, the three GDT entries as 8-byte descriptors; all zero on 64-bit programs.
     public var tlsDescriptors: [UInt64]
     public var seccomp: Seccomp
+    /// prctl(PR_SET_SPECULATION_CTRL)
+    public var speculation: Speculation = []
+    /// prctl(PR_SET_SYSCALL_USER_DISPATCH)
+    public var dispatchesCalls = false
+
+    /// What a thread has forbidden its processor (PFA_SPEC_* of include/linux/sched.h).
+    public struct Speculation: OptionSet, Sendable, Hashable {
+        public let rawValue: UInt8
+
+        public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+        public static let storeBypassDisabled = Speculation(rawValue: 1)
+        public static let storeBypassForceDisabled = Speculation(rawValue: 2)
+        public static let indirectBranchDisabled = Speculation(rawValue: 4)
+        public static let indirectBranchForceDisabled = Speculation(rawValue: 8)
+        public static let storeBypassDisabledUntilExec = Speculation(rawValue: 16)
+    }
 
     public init(tid: Int32, command: KernelString, registers: GeneralRegisters) {
         self.tid = tid

@@ -15,6 +15,10 @@ public struct NetworkNamespace: Sendable, Hashable {
     public var lostPacketFilter: String?
     /// How many connections it tracks for its packet filter.
     public var trackedConnections = 0
+    /// How many neighbours somebody has set for good (NUD_PERMANENT).
+    public var permanentNeighbours = 0
+    /// Whether it has policies or states of IPsec (`struct netns_xfrm`).
+    public var hasIPsec = false
     /// `fib_has_custom_rules`.
     public var hasRoutingRules = false
     /// What it has below /proc/sys/net, by path.
@@ -55,6 +59,10 @@ public struct NetworkDevice: Sendable, Hashable {
     public var master: UInt32 = 0
     /// nil: what it was made with is not known, or it is nothing but its kind.
     public var details: Details?
+    /// Names of its queueing disciplines (`Qdisc_ops.id`), but those that a new device may have.
+    public var queueing: [KernelString] = []
+    /// A program in the kernel sees its packets before anybody else (XDP).
+    public var hasPacketProgram = false
 
     public init(index: UInt32, name: KernelString, mtu: UInt32, flags: UInt32, isLoopback: Bool) {
         self.index = index
@@ -96,6 +104,8 @@ public struct NetworkAddress: Sendable, Hashable {
     public var flags: UInt32 = 0
     /// IFAPROT_*, who has set it; 0 in a kernel that does not keep it (before 5.18, commit 47f0bd503210).
     public var origin: UInt8 = 0
+    /// `ifa_rt_priority`: the metric of the routes that the kernel makes for it; 0: the usual one.
+    public var routePriority: UInt32 = 0
     /// `ifa_label`, of IPv4.
     public var label: KernelString = ""
 
@@ -125,6 +135,8 @@ public struct NetworkRoute: Sendable, Hashable {
     public var device: UInt32
     /// `nhc_gw`; nil: none.
     public var gateway: [UInt8]?
+    /// The gateway is taken to be on the link, whatever other routes say (RTNH_F_ONLINK).
+    public var isOnLink = false
 
     public init(
         table: UInt32, destination: [UInt8], prefixLength: UInt8, type: UInt8, routingProtocol: UInt8, scope: UInt8,

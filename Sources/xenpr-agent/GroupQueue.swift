@@ -39,7 +39,9 @@ struct GroupQueue {
             }
             if !active.isEmpty { RunningProgram.waitForOne(of: active.map(\.program)) }
             for ended in active where ended.program.isOver {
-                results[ended.index] = end(ended)
+                let result = end(ended)
+                if result.outcome == .failed { queues.giveUp(groups[ended.index].name) }
+                results[ended.index] = result
                 width = widest
             }
             active.removeAll { results[$0.index] != nil }

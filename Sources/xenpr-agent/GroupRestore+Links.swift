@@ -29,7 +29,8 @@ extension GroupRestore {
     /// Switches the guest's devices on, makes them part of their bridge, and gives them their addresses. Returns what could not be done.
     func completeLinks() -> [String] {
         group.links.flatMap { link in
-            var problems: [String] = []
+            // CRIU does not see to the guest's end. A bridge takes the least MTU of its ports, so it comes before the bridge.
+            var problems = setMTU(of: link.peer)
             if let bridge = link.bridge {
                 // Who made it before the crash finds it as it was then, or has made it again already.
                 if !exists(bridge.name) { problems += makeBridge(bridge) }
@@ -51,7 +52,11 @@ extension GroupRestore {
         // Another device may have the number by now.
         var problems = make(number.map { ["index", "\($0)"] } ?? [])
         if number != nil, !problems.isEmpty { problems = make([]) }
-        return problems + configure(bridge)
+        return problems + setMTU(of: bridge) + configure(bridge)
+    }
+
+    private func setMTU(of end: RecoveryManifest.LinkEnd) -> [String] {
+        end.mtu.map { tell(["link", "set", "dev", "\(end.name)", "mtu", "\($0)"]) } ?? []
     }
 
     private func configure(_ end: RecoveryManifest.LinkEnd) -> [String] {

@@ -31,6 +31,18 @@ struct GroupRestore {
             throw AgentError(description: "its cgroup \(cgroup.directory) already has processes")
         }
         if let taken = takenPID() { throw AgentError(description: taken) }
+        do throws(AgentError) {
+            return try start(in: cgroup, queues: &queues)
+        } catch {
+            queues.giveUp(group.name)
+            release()
+            lowerWeight(of: cgroup)
+            cgroup.removeIfEmpty()
+            throw error
+        }
+    }
+
+    private mutating func start(in cgroup: ControlGroup, queues: inout PosixQueues) throws(AgentError) -> RunningProgram {
         try prepareLinks()
         try checkRequirements()
         try cgroup.create()
@@ -44,7 +56,7 @@ struct GroupRestore {
         loadPacketFilterModules()
         if group.disablesHugePages { try haveKernelExamined() }
         try leaveOwnManifest()
-        let lent = try LentFiles(group.lentFiles, images: directory + "/images", queues: &queues)
+        let lent = try LentFiles(group.lentFiles, images: directory + "/images", of: group.name, queues: &queues)
         let program = ChildProgram(
             arguments: [
                 "criu", "restore", "--images-dir", directory + "/images", "--restore-detached",
@@ -61,6 +73,12 @@ struct GroupRestore {
                 + CompletionHook.environment(directory),
             hasCgroupNamespace: group.cgroupRoot != nil && !letsCRIUMakeCgroupNamespace)
         return try program.start(timeoutSeconds: timeoutSeconds + secondsToReadImages)
+    }
+
+    /// Takes away what is there for CRIU only.
+    private func release() {
+        unlockConnections()
+        hideCgroups()
     }
 
     /// What a slow disk needs, at 10 MiB/s.
@@ -90,10 +108,7 @@ struct GroupRestore {
     /// Takes the result of CRIU's end. Fails with the reason, and then leaves no process of the group behind.
     func finish(_ running: RunningProgram) throws(AgentError) {
         let cgroup = try ControlGroup(group.name)
-        defer {
-            unlockConnections()
-            hideCgroups()
-        }
+        defer { release() }
         do throws(AgentError) {
             let status = try running.finish()
             guard status == 0 else { throw AgentError(description: reason(status: status)) }
@@ -104,6 +119,7 @@ struct GroupRestore {
         } catch {
             cgroup.kill()
             cgroup.waitUntilEmpty(timeoutMilliseconds: 2000)
+            lowerWeight(of: cgroup)
             cgroup.removeIfEmpty()
             throw error
         }

@@ -8,21 +8,20 @@ struct LentFiles: ~Copyable {
     /// - Parameters:
     ///   - images: the directory of the group's images.
     ///   - queues: those that groups before it have.
-    init(_ files: [RecoveryManifest.LentFile], images: String, queues: inout PosixQueues) throws(AgentError) {
-        var opened: [RecoveryManifest.LentFile.Queue] = []
-        for file in files {
-            let number: Int32
-            switch file.kind {
-            case .semaphore(let counter): number = try Self.semaphore(counter)
-            case .queue(let queue):
-                number = try queues.open(queue, flags: file.flags, images: images)
-                opened.append(queue)
-            }
+    init(_ files: [RecoveryManifest.LentFile], images: String, of group: GroupName, queues: inout PosixQueues)
+        throws(AgentError)
+    {
+        // A queue that was removed had a name for a moment, which another one may have now.
+        for file in files.filter(\.isRemovedQueue) + files.filter({ !$0.isRemovedQueue }) {
+            let number =
+                switch file.kind {
+                case .semaphore(let counter): try Self.semaphore(counter)
+                case .queue(let queue): try queues.open(queue, flags: file.flags, images: images, for: group)
+                }
             self.files.append((file.name, number))
             // What can be set of an open file, O_NONBLOCK among it.
             guard fcntl(number, F_SETFL, file.flags) == 0 else { throw systemError("cannot set the flags of \(file.name)") }
         }
-        queues.removeNames(of: opened)
     }
 
     deinit { for file in files { close(file.number) } }
@@ -41,5 +40,12 @@ struct LentFiles: ~Copyable {
             throw systemError("an eventfd cannot count to \(counter)")
         }
         return number
+    }
+}
+
+extension RecoveryManifest.LentFile {
+    fileprivate var isRemovedQueue: Bool {
+        guard case .queue(let queue) = kind else { return false }
+        return queue.isRemoved
     }
 }

@@ -104,6 +104,8 @@ struct RecoveryManifest {
         let isUp: Bool
         let hardwareAddress: String
         let addresses: [String]
+        /// nil: it stays as it is made.
+        let mtu: Int64?
     }
 
     /// A cgroup of a group, and what is done to it.
@@ -165,8 +167,8 @@ struct RecoveryManifest {
                 let byteCount: Int
             }
 
-            /// Without the slash that it begins with.
-            let name: GroupName
+            /// Without the slash that it begins with: visible characters of ASCII, at most 255, no slash, not "." or "..".
+            let name: String
             let isRemoved: Bool
             /// The same for all descriptors that lead to it.
             let inode: UInt64
@@ -457,6 +459,8 @@ extension RecoveryManifest.LinkEnd {
         isUp = json["up"]?.boolValue ?? false
         hardwareAddress = json["hardware_address"]?.stringValue.flatMap(Self.plain) ?? ""
         addresses = (json["addresses"]?.arrayValue ?? []).compactMap { $0.stringValue.flatMap(Self.plain) }
+        // ETH_MIN_MTU and ETH_MAX_MTU. A manifest of an older version has none.
+        mtu = json["mtu"]?.integerValue.flatMap { (68...65535).contains($0) ? $0 : nil }
     }
 
     /// Numbers, as `ip` takes them.
@@ -589,7 +593,7 @@ extension RecoveryManifest.LentFile {
 
 extension RecoveryManifest.LentFile.Queue {
     fileprivate init?(_ json: JSONValue) {
-        guard let name = json["name"]?.stringValue.flatMap(GroupName.init),
+        guard let name = json["name"]?.stringValue, Self.isPlain(name),
             let inode = json["inode"]?.integerValue.flatMap({ UInt64(exactly: $0) }),
             let limit = json["message_limit"]?.integerValue.flatMap({ Int(exactly: $0) }), limit > 0,
             let bytes = json["message_bytes"]?.integerValue.flatMap({ Int(exactly: $0) }), bytes > 0,
@@ -609,6 +613,11 @@ extension RecoveryManifest.LentFile.Queue {
                 priority: UInt32(clamping: message["priority"]?.integerValue ?? 0),
                 byteCount: Int(clamping: message["bytes"]?.integerValue ?? 0))
         }
+    }
+
+    private static func isPlain(_ name: String) -> Bool {
+        (1...255).contains(name.utf8.count) && name != "." && name != ".."
+            && name.utf8.allSatisfy { 0x21..<0x7f ~= $0 && $0 != UInt8(ascii: "/") }
     }
 }
 

@@ -150,8 +150,6 @@ enum System {
         unsafe xpr_make_queue(name, mode, limit, bytes)
     }
 
-    static func openQueue(_ name: String, _ flags: Int32) -> Int32 { unsafe xpr_open_queue(name, flags) }
-
     static func removeQueue(_ name: String) { _ = unsafe xpr_remove_queue(name) }
 
     /// Puts a message into a queue.

@@ -12,8 +12,9 @@ import Testing
 
     private func lend(_ kind: RecoveryManifest.LentFile.Kind, flags: Int32) throws(AgentError) -> LentFiles {
         var queues = PosixQueues()
-        return try LentFiles(
-            [RecoveryManifest.LentFile(name: "xenpr-lent/7", flags: flags, kind: kind)], images: "/nowhere", queues: &queues)
+        let file = RecoveryManifest.LentFile(name: "xenpr-lent/7", flags: flags, kind: kind)
+        guard let group = GroupName("sample") else { throw AgentError(description: "no name") }
+        return try LentFiles([file], images: "/nowhere", of: group, queues: &queues)
     }
 
     @Test func aSemaphoreIsTakenOneByOne() throws {

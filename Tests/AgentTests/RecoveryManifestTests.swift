@@ -76,13 +76,14 @@ import Testing
 
     @Test func networksAreTakenInTheirPlainestForm() throws {
         func group(
-            device: String = "eth0", peer: String = "veth1", address: String = "10.0.7.1/24", path: String, value: String
+            device: String = "eth0", peer: String = "veth1", address: String = "10.0.7.1/24", mtu: String = "1400",
+            path: String, value: String
         )
             throws -> RecoveryManifest.Group
         {
             let network = """
                 "network_namespace": true, "links": [{"device": "\(device)", "peer": {"name": "\(peer)", "up": true,
-                "hardware_address": "", "addresses": ["\(address)"]}, "bridge": null}],
+                "hardware_address": "", "addresses": ["\(address)"], "mtu": \(mtu)}, "bridge": null}],
                 "network_settings": [{"path": "\(path)", "value": "\(value)"}], "root_pid": 2001
                 """
             return try #require(self.parse(Self.replacing("\"root_pid\": 2001", by: network)).groups.first)
@@ -99,6 +100,11 @@ import Testing
             #expect(try group(peer: name, path: "net/x", value: "1").links.isEmpty)
         }
         #expect(try group(address: "1 dev lo", path: "net/x", value: "1").links.first?.peer.addresses == [])
+        #expect(plain.links.first?.peer.mtu == 1400)
+        for mtu in ["67", "65536", "-1400", "null", "\"1400\""] {
+            let link = try #require(try group(mtu: mtu, path: "net/x", value: "1").links.first)
+            #expect(link.peer.mtu == nil)
+        }
     }
 
     @Test func mountsAreTakenInTheirPlainestForm() throws {

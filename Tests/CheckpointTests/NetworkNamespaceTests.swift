@@ -65,6 +65,10 @@ import Testing
         #expect(verdict { $0.hasRoutingRules = true } == .degraded)
         #expect(verdict { $0.lostSettings = ["net/ipv4/tcp_congestion_control"] } == .degraded)
         #expect(verdict { $0.unknownRoutes = 1 } == .degraded)
+        #expect(verdict { $0.hasIPsec = true } == .degraded)
+        #expect(verdict { $0.permanentNeighbours = 1 } == .degraded)
+        #expect(verdict { $0.devices[0].queueing = ["netem"] } == .degraded)
+        #expect(verdict { $0.devices[0].hasPacketProgram = true } == .degraded)
         let device = NetworkDevice(index: 2, name: "eth0", mtu: 1500, flags: 1, isLoopback: false)
         #expect(verdict { $0.devices.append(device) } == .refused)
         // It is there as soon as its module is, and nobody has switched it on.
@@ -193,6 +197,35 @@ import Testing
         #expect(link.peer.name == "veth1a2b" && link.peer.isUp && link.peer.addresses.isEmpty)
         #expect(link.bridge?.name == "docker0" && link.bridge?.addresses == ["10.0.7.1/24"])
         #expect(link.bridge?.hardwareAddress == "02:42:00:00:00:01")
+        #expect(link.peer.mtu == 1400 && link.bridge?.mtu == 1500)
+    }
+
+    @Test func whatTheKernelWouldDecideOtherwiseIsInTheImages() throws {
+        let scratch = ScratchDirectory()
+        var sample = group { namespace in
+            join(&namespace) { $0.device.mtu = 1 << 20 }
+            namespace.devices[1].addresses[0].routePriority = 300
+            var usable = NetworkAddress(bytes: [0xfd] + Array(repeating: 0, count: 14) + [2], prefixLength: 64)
+            usable.flags = 0x80
+            var tentative = NetworkAddress(bytes: [0xfd] + Array(repeating: 0, count: 14) + [3], prefixLength: 64)
+            tentative.flags = 0xc0
+            namespace.devices[1].addresses += [usable, tentative]
+            var route = NetworkRoute(
+                table: 254, destination: [0, 0, 0, 0], prefixLength: 0, type: 1, routingProtocol: 3, scope: 0, device: 2,
+                gateway: [10, 9, 9, 9])
+            route.isOnLink = true
+            namespace.routes = [route]
+        }
+        let record = GroupCheckpoint.save(sample.group, pages: &sample.supply, toVolume: scratch.path)
+        #expect(record.links.map(\.peer.mtu) == [nil], "no veth has had that")
+        let images = "\(scratch.path)/groups/sample/images"
+        let addresses = try contents(of: "\(images)/ifaddr-12.img")
+        // IFA_FLAGS, IFA_RT_PRIORITY.
+        #expect(addresses.ranges(of: [8, 0, 8, 0, 0x82, 0, 0, 0]).count == 2, "IFA_F_NODAD: this one and that of the link")
+        #expect(addresses.ranges(of: [8, 0, 8, 0, 0xc0, 0, 0, 0]).count == 1)
+        #expect(addresses.ranges(of: [8, 0, 9, 0, 44, 1, 0, 0]).count == 1)
+        let routes = try contents(of: "\(images)/route-12.img")
+        #expect(Array(routes[28..<32]) == [4, 0, 0, 0], "RTNH_F_ONLINK")
     }
 
     @Test func otherEndsThatNobodyFindsAreSaid() {

@@ -43,6 +43,23 @@ import Testing
         #expect(code.bytes.dropFirst(12 + 30).starts(with: movabs(0x49, 0xba, Self.address.rawValue)))
     }
 
+    @Test func aSignalDoesNotEndTheWait() {
+        let code = PrologueCode.make(Prologue(steps: [.await]), at: Self.address, flag: Self.flag, then: registers)
+        let call =
+            movabs(0x48, 0xbf, Self.flag.rawValue) + movabs(0x48, 0xbe, 128) + movabs(0x48, 0xba, 0) + movabs(0x49, 0xba, 0)
+            + movabs(0x48, 0xb8, 202) + [0x0f, 0x05]
+        // mov (%rdi), %ecx; jrcxz to the call
+        #expect(code.bytes.starts(with: call + [0x8b, 0x0f, 0xe3, UInt8(truncatingIfNeeded: -(call.count + 4))]))
+    }
+
+    @Test func theMaskLiesBeforeTheCode() {
+        let prologue = Prologue(steps: [.signalMask(0x1122)])
+        let code = PrologueCode.make(prologue, at: Self.address, flag: Self.flag, then: registers)
+        #expect(code.start == 8)
+        #expect(Array(code.bytes.prefix(8)) == UInt64(0x1122).littleEndianBytes)
+        #expect(code.bytes.dropFirst(8 + 10).starts(with: movabs(0x48, 0xbe, Self.address.rawValue)))
+    }
+
     @Test func theThreadBeginsThere() {
         var stub = RestartStub(address: Self.address)
         var registers = registers
@@ -66,13 +83,20 @@ import Testing
             prologues.ofThreads.map { $0?.steps } == [
                 [
                     .pidfd(process: SyntheticGroup.keeper, flags: 0, descriptor: 11, closesOnExec: false),
-                    .watch(target, instance: 7), .tell,
+                    .watch(target, instance: 7), .tell, .signalMask(worker.threads[0].signalMask),
                 ],
-                [.await],
+                [.await, .signalMask(worker.threads[1].signalMask)],
             ])
         let scratch = ScratchDirectory()
         let record = GroupCheckpoint.save(sample.group, pages: &sample.supply, toVolume: scratch.path)
         #expect(record.verdict == .full, "\(record.processes.map(\.reasons))")
+        // Until then no handler runs.
+        for thread in worker.threads {
+            let core = try #require(
+                ImageContents(parsing: contents(of: "\(scratch.path)/groups/sample/images/core-\(thread.tid).img")).entries
+                    .first)
+            #expect(try core.message.message(5)?.number(6) == .max)
+        }
         // Its descriptor leads to /dev/null until then.
         let images = "\(scratch.path)/groups/sample/images"
         let descriptors = try ImageContents(parsing: contents(of: "\(images)/fdinfo-2.img"))
@@ -80,6 +104,46 @@ import Testing
         let descriptor = try #require(descriptors.entries.first { $0.message.number(4) == 11 }).message
         let file = try #require(files.entries.first { $0.message.number(2) == descriptor.number(1) }).message
         #expect(try file.message(3)?.data(6) == Array("/dev/null".utf8))
+    }
+
+    @Test func aLimitOfDescriptorsIsInTheWay() throws {
+        var sample = SyntheticGroup()
+        sample.group.openFiles[FileID(rawValue: 11)]?.kind = .pidfd(process: SyntheticGroup.keeper)
+        let index = try #require(sample.group.processes.firstIndex { $0.pid == SyntheticGroup.worker })
+        sample.group.processes[index].resourceLimits[7].current = 11
+        #expect(GroupCheckpoint.assess(sample.group).verdict == .refused)
+        sample.group.processes[index].resourceLimits[7].current = 1024
+        #expect(GroupCheckpoint.assess(sample.group).verdict == .full)
+        sample.group.processes[index].state = .stopped(signal: 19)
+        #expect(GroupCheckpoint.assess(sample.group).verdict == .degraded, "whom it is for may be gone when it continues")
+    }
+
+    @Test func settingsOfMemoryAndProcessorAreSetAgain() throws {
+        var sample = SyntheticGroup()
+        let index = try #require(sample.group.processes.firstIndex { $0.pid == SyntheticGroup.worker })
+        let space = try #require(sample.group.processes[index].addressSpace)
+        sample.group.addressSpaces[space]?.refusesExecutableGain = true
+        sample.group.addressSpaces[space]?.locksFutureMappings = true
+        sample.group.addressSpaces[space]?.locksFutureMappingsOnFault = true
+        sample.group.processes[index].threads[1].speculation = [.storeBypassDisabled, .indirectBranchForceDisabled]
+        let prologues = Prologues(sample.group.processes[index], in: sample.group)
+        let threads = sample.group.processes[index].threads
+        #expect(
+            prologues.ofThreads.map { $0?.steps } == [
+                [
+                    .call(number: 151, arguments: [6]), .call(number: 157, arguments: [65, 1, 0, 0, 0]),
+                    .signalMask(threads[0].signalMask),
+                ],
+                [
+                    .call(number: 157, arguments: [53, 0, 4, 0, 0]), .call(number: 157, arguments: [53, 1, 8, 0, 0]),
+                    .signalMask(threads[1].signalMask),
+                ],
+            ])
+        sample.group.processes[index].resourceLimits[8].current = 0
+        sample.group.processes[index].threads[0].credentials.effective = 0
+        #expect(GroupCheckpoint.assess(sample.group).verdict == .degraded, "it may not lock memory any more")
+        sample.group.processes[index].threads[1].dispatchesCalls = true
+        #expect(GroupCheckpoint.assess(sample.group).verdict == .refused)
     }
 
     /// Its other process would go on with what stands for the descriptor.

@@ -23,7 +23,7 @@ import Testing
         group.imagesGroup = 100_000
         group.hasNetworkNamespace = true
         let bridge = RecoveryManifest.LinkEnd(
-            name: "docker0", isUp: true, hardwareAddress: "02:42:00:00:00:01", addresses: ["10.0.7.1/24"])
+            name: "docker0", isUp: true, hardwareAddress: "02:42:00:00:00:01", addresses: ["10.0.7.1/24"], mtu: 1400)
         let peer = RecoveryManifest.LinkEnd(name: "veth1", isUp: false, hardwareAddress: "", addresses: [])
         group.links = [RecoveryManifest.Link(device: "eth0", peer: peer, bridge: bridge)]
         group.networkSettings = [NetworkSetting(path: "net/ipv4/ip_forward", value: "1")]
@@ -64,6 +64,16 @@ import Testing
         #expect(try RecoveryManifest(parsing: sample.json.bytes(.pretty)) == sample)
     }
 
+    /// As a version wrote it that did not save the MTU.
+    @Test func anOlderOneIsRead() throws {
+        let saved = #","mtu":1400"#
+        let parts = sample.json.text().split(separator: saved, omittingEmptySubsequences: false)
+        try #require(parts.count == 2)
+        var older = sample
+        older.groups[0].links[0].bridge?.mtu = nil
+        #expect(try RecoveryManifest(parsing: Array(parts.joined(separator: "").utf8)) == older)
+    }
+
     @Test func everyTruncationIsRefused() {
         let bytes = sample.json.bytes()
         for length in 0..<bytes.count {
@@ -78,6 +88,7 @@ import Testing
         (#""groups/counter/images""#, #""a\u0000b""#), (#""name":"counter""#, #""name":"..""#),
         (#""name":"counter""#, #""name":"a/b""#),
         (#""/srv/a mount""#, #""srv""#), (#""number":2"#, #""number":0"#), (#""docker0""#, #""a/b""#), (#""veth1""#, #""..""#),
+        (#""mtu":1400"#, #""mtu":67"#), (#""mtu":1400"#, #""mtu":65536"#),
         (#""/var/log/a""#, #""var/log/a""#),
         (#""/var/log/a""#, #""/var/../etc/passwd""#),
         (#""/xenpr/counter""#, #""/xenpr/../..""#),

@@ -163,6 +163,32 @@ import Testing
         #expect(options == "mode=0620,gid=5,uid=65534,size=100005")
     }
 
+    @Test func ownersOfTunnelsAreTranslated() throws {
+        func users(owner: Int32, group: Int32) -> GroupUsers {
+            var sample = self.sample()
+            var device = NetworkDevice(index: 2, name: "tun0", mtu: 1500, flags: 1, isLoopback: false)
+            device.kind = "tun"
+            device.details = .tunnel(
+                NetworkDevice.Tunnel(
+                    flags: 0x1001, owner: owner, group: group, headerBytes: 10, sendBufferBytes: 4096, hasFilter: false))
+            var network = NetworkNamespace()
+            network.devices = [device]
+            sample.group.networkNamespaces[6] = network
+            return GroupUsers(PIDNamespace(sample.group))
+        }
+        func owners(_ users: GroupUsers) -> [Int32] {
+            guard case .tunnel(let tunnel) = users.group.networkNamespaces[6]?.devices.first?.details else { return [] }
+            return [tunnel.owner, tunnel.group]
+        }
+        func reasons(_ users: GroupUsers) -> String { users.obstacles.map(\.reason).joined(separator: "\n") }
+        let known = users(owner: Int32(Self.root) + 5, group: Int32(Self.root) + 6)
+        #expect(owners(known) == [5, 6] && reasons(known).isEmpty)
+        let anybody = users(owner: -1, group: -1)
+        #expect(owners(anybody) == [-1, -1] && reasons(anybody).isEmpty)
+        #expect(reasons(users(owner: 33, group: -1)).contains("tun0 in its network namespace belongs to user 33"))
+        #expect(reasons(users(owner: -1, group: 33)).contains("tun0 in its network namespace belongs to group 33"))
+    }
+
     @Test func numbersAreFoundBothWays() {
         let map = IDMap([
             IDMap.Extent(first: 0, lowerFirst: 1000, count: 1), IDMap.Extent(first: 1, lowerFirst: 100_000, count: 10),

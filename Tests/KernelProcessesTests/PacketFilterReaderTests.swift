@@ -146,6 +146,32 @@ import Testing
         }
     }
 
+    /// The end of a range has no time of its own.
+    @Test func aRangeWhoseTimeIsOverGoesWithItsEnd() {
+        func element(_ key: UInt8, isEnd: Bool = false, isExpired: Bool = false) -> PacketFilterReader.FoundElement {
+            var element = PacketFilter.Element()
+            element.key = [key]
+            element.flags = isEnd ? 1 : 0
+            return PacketFilterReader.FoundElement(element: element, isExpired: isExpired)
+        }
+        func keys(_ elements: [PacketFilterReader.FoundElement]) -> [UInt8] {
+            PacketFilterReader.unexpired(elements).compactMap(\.key).flatMap(\.self)
+        }
+        #expect(
+            keys([
+                element(0, isEnd: true), element(10), element(20, isEnd: true), element(30, isExpired: true),
+                element(40, isEnd: true), element(50), element(60, isEnd: true),
+            ]) == [0, 10, 20, 50, 60])
+        // The next range begins where this one ends, and one that reaches to the largest key has no end.
+        #expect(keys([element(10, isExpired: true), element(20), element(30, isEnd: true)]) == [20, 30])
+        #expect(
+            keys([
+                element(10, isExpired: true), element(20, isExpired: true), element(30, isEnd: true), element(40),
+                element(50, isEnd: true),
+            ]) == [40, 50])
+        #expect(keys([element(10), element(20, isEnd: true), element(30, isExpired: true)]) == [10, 20])
+    }
+
     @Test func locksOfConnectionsAreNoRules() throws {
         kernel.set(layout.table.name, of: table, to: text("xenpr-lock"))
         #expect(try read().isEmpty)

@@ -68,9 +68,6 @@ int xpr_semaphore(void);
 /// mq_open(2) of a new queue, for reading and writing, without blocking, whatever the limit of a user's queues is. The name is without a slash.
 int xpr_make_queue(const char *name, unsigned int mode, long limit, long bytes);
 
-/// mq_open(2) of a queue that is there.
-int xpr_open_queue(const char *name, int flags);
-
 /// mq_unlink(2).
 int xpr_remove_queue(const char *name);
 

@@ -42,10 +42,14 @@ extension DeadKernel {
         let flags = try reader.memory.integer(at: mm + fields.flags.offset, as: UInt64.self)
         space.dumpable = Int32(flags & 3)
         space.transparentHugePagesDisabled = flags >> 24 & 1 == 1
+        // MMF_HAS_MDWE, since 6.3 (commit b507808ebce2). Where the bit means something else, as in 5.14 to 5.17, the kernel has no such prctl.
+        space.refusesExecutableGain = flags >> 28 & 1 == 1
         // MMF_DUMP_FILTER_SHIFT and MMF_DUMP_FILTER_BITS.
         space.coredumpFilter = UInt32(flags >> 2 & 0x1ff)
         if let field = fields.futureFlags {
-            space.locksFutureMappings = try reader.value(field, of: mm) & AreaFlags.locked != 0
+            let future = try reader.value(field, of: mm)
+            space.locksFutureMappings = future & AreaFlags.locked != 0
+            space.locksFutureMappingsOnFault = future & AreaFlags.lockedOnFault != 0
         }
         if let field = fields.protectionKeys {
             space.protectionKeys = UInt16(truncatingIfNeeded: try reader.value(field, of: mm))

@@ -14,12 +14,12 @@ struct NetworkNamespaceLayout: Sendable {
     let privateData: Int
     let internetDevice, firstAddress, nextAddress, address, prefixLength: Field
     let remote, broadcast, scope, addressFlags, label: Field
-    let origin: Field?
+    let origin, routePriority: Field?
     /// nil in a kernel without IPv6.
     let internet6:
         (
             device: Field, addresses: Field, link: Field, address: Field, prefixLength: Field, scope: Field, flags: Field,
-            remote: Field, origin: Field?
+            remote: Field, origin: Field?, routePriority: Field?
         )?
     /// nil: other routes than those that are known here.
     let routes: NetworkRouteLayout?
@@ -28,6 +28,12 @@ struct NetworkNamespaceLayout: Sendable {
     let hookCount, firstHook: Field
     let hookSize: Int
     let customRules: [Field]
+    /// How many states and policies of IPsec it has (include/net/netns/xfrm.h).
+    let securityCounts: [Field]
+    /// nil: it is not known how devices queue their packets.
+    let queueing: QueueingLayout?
+    /// nil: it is not known who their neighbours are.
+    let neighbours: NeighbourLayout?
     /// nil: the kernel has no settings, or they are not understood.
     let settings: NetworkSettingsLayout?
 
@@ -68,6 +74,7 @@ struct NetworkNamespaceLayout: Sendable {
             addressFlags = try address.field("ifa_flags")
             label = try address.field("ifa_label")
             origin = address.optional("ifa_proto")
+            routePriority = address.optional("ifa_rt_priority")
             routes = NetworkRouteLayout(types)
             routes6 = NetworkRoute6Layout(types)
             if let pointer = device.optional("ip6_ptr"), types.has("inet6_dev"), types.has("inet6_ifaddr") {
@@ -75,7 +82,8 @@ struct NetworkNamespaceLayout: Sendable {
                 internet6 = (
                     pointer, try types.structure("inet6_dev").field("addr_list"), try address.field("if_list"),
                     try address.field("addr"), try address.field("prefix_len"), try address.field("scope"),
-                    try address.field("flags"), try address.field("peer_addr"), address.optional("ifa_proto")
+                    try address.field("flags"), try address.field("peer_addr"), address.optional("ifa_proto"),
+                    address.optional("rt_priority")
                 )
             } else {
                 internet6 = nil
@@ -89,6 +97,9 @@ struct NetworkNamespaceLayout: Sendable {
             firstHook = try hooks.field("hooks")
             hookSize = try types.structure("nf_hook_entry").size
             customRules = ["ipv4.fib_has_custom_rules", "ipv6.fib6_has_custom_rules"].compactMap { net.optional($0) }
+            securityCounts = ["xfrm.state_num", "xfrm.policy_count"].compactMap { net.optional($0) }
+            queueing = QueueingLayout(types)
+            neighbours = NeighbourLayout(types)
             settings = NetworkSettingsLayout(types)
         } catch {
             return nil
@@ -99,7 +110,6 @@ struct NetworkNamespaceLayout: Sendable {
 extension GroupBuilder {
     /// Of a namespace, and above one of them, which bounds both together.
     private static let deviceLimit = 1 << 12
-    private static let addressLimit = 1 << 16
     /// Names of link types are words like "ipvlan".
     private static let kindLimit = 64
     /// ARPHRD_LOOPBACK
@@ -110,29 +120,43 @@ extension GroupBuilder {
     {
         let reader = kernel.reader
         var result = NetworkNamespace()
+        var budget = NetworkBudget()
         var addresses: [VirtualAddress] = []
         let fault = reader.forEach(
             onList: namespace + layout.devices.offset, link: layout.link, limit: Self.deviceLimit, { addresses.append($0) })
         if let fault { throw fault }
         for address in addresses {
-            var device = try device(at: address, layout)
-            if let master = try master(of: address, layout) { device.master = try reader.uint32(layout.index, of: master) }
-            if device.kind == "veth" { result.peers[device.index] = try peer(of: address, layout) }
+            var device = try device(at: address, layout, &budget)
+            if let master = try master(of: address, layout, &budget) {
+                device.master = try reader.uint32(layout.index, of: master)
+            }
+            if device.kind == "veth" { result.peers[device.index] = try peer(of: address, layout, &budget) }
             let data = address + layout.privateData
             device.details = try details(of: address, kind: device.kind, data: data)
             if device.kind == "macvlan", let lower = try lowerDevice(ofMacvlan: data) {
-                result.lowerDevices[device.index] = try otherDevice(at: lower, layout)
+                result.lowerDevices[device.index] = try otherDevice(at: lower, layout, &budget)
             }
+            if let queueing = layout.queueing { try readQueueing(of: address, queueing, into: &device) }
             result.devices.append(device)
         }
-        if let routes = layout.routes { try readRoutes(of: namespace, routes, into: &result) } else { result.unknownRoutes = 1 }
+        if let routes = layout.routes {
+            try readRoutes(of: namespace, routes, &budget, into: &result)
+        } else {
+            result.unknownRoutes = 1
+        }
         if let routes = layout.routes6 {
-            try readRoutes6(of: namespace, routes, into: &result)
+            try readRoutes6(of: namespace, routes, &budget, into: &result)
         } else if layout.internet6 != nil {
             result.unknownRoutes += 1
         }
         readPacketFilter(of: namespace, layout, into: &result)
         for field in layout.customRules where try reader.value(field, of: namespace) != 0 { result.hasRoutingRules = true }
+        if let neighbours = layout.neighbours {
+            result.permanentNeighbours = try permanentNeighbours(of: Set(addresses), neighbours, &budget)
+        }
+        for field in layout.securityCounts where try reader.bytes(field, of: namespace).contains(where: { $0 != 0 }) {
+            result.hasIPsec = true
+        }
         if let settings = layout.settings, let guest = try guestNetwork() {
             try readSettings(of: namespace, guest: guest, settings, into: &result)
         }
@@ -140,7 +164,9 @@ extension GroupBuilder {
     }
 
     /// `peer` is the first member of `struct veth_priv` (drivers/net/veth.c, since it was added in 2.6.24).
-    private func peer(of device: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault) -> NetworkPeer? {
+    private func peer(of device: VirtualAddress, _ layout: NetworkNamespaceLayout, _ budget: inout NetworkBudget)
+        throws(MemoryFault) -> NetworkPeer?
+    {
         let reader = kernel.reader
         let other = try reader.memory.pointer(at: device + layout.privateData)
         // The other end may be on its way out.
@@ -148,25 +174,33 @@ extension GroupBuilder {
         guard try reader.memory.pointer(at: other + layout.privateData) == device else {
             throw MemoryFault(.damaged("veth whose other end does not lead back"), at: device)
         }
-        return try otherDevice(at: other, layout)
+        return try otherDevice(at: other, layout, &budget)
     }
 
     /// A device that one of a namespace belongs to, in another namespace perhaps.
-    private func otherDevice(at other: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault) -> NetworkPeer {
+    private func otherDevice(at other: VirtualAddress, _ layout: NetworkNamespaceLayout, _ budget: inout NetworkBudget)
+        throws(MemoryFault) -> NetworkPeer
+    {
         let namespace = try kernel.reader.pointer(layout.namespace, of: other)
-        var result = NetworkPeer(isInGuest: try namespace == guestNetwork(), device: try self.device(at: other, layout))
+        var result = NetworkPeer(
+            isInGuest: try namespace == guestNetwork(), device: try self.device(at: other, layout, &budget))
         result.namespace = try kernel.reader.uint32(kernel.layout.namespaces.network.number, of: namespace)
-        if let master = try master(of: other, layout) { result.master = try self.device(at: master, layout) }
+        if let master = try master(of: other, layout, &budget) {
+            result.master = try self.device(at: master, layout, &budget)
+        }
         return result
     }
 
     /// What a device is a port of.
-    private func master(of device: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault) -> VirtualAddress? {
+    private func master(of device: VirtualAddress, _ layout: NetworkNamespaceLayout, _ budget: inout NetworkBudget)
+        throws(MemoryFault) -> VirtualAddress?
+    {
         let reader = kernel.reader
         var upper: [VirtualAddress] = []
         let fault = reader.forEach(
             onList: device + layout.upper.offset, link: layout.upperLink, limit: Self.deviceLimit, { upper.append($0) })
         if let fault { throw fault }
+        try budget.spend(steps: upper.count, at: device)
         for adjacent in upper where try reader.value(layout.upperIsMaster, of: adjacent) & 1 == 1 {
             return try reader.pointer(layout.upperDevice, of: adjacent)
         }
@@ -178,7 +212,9 @@ extension GroupBuilder {
         return try kernel.reader.pointer(kernel.layout.namespaces.network.pointer, of: proxy)
     }
 
-    private func device(at device: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault) -> NetworkDevice {
+    private func device(at device: VirtualAddress, _ layout: NetworkNamespaceLayout, _ budget: inout NetworkBudget)
+        throws(MemoryFault) -> NetworkDevice
+    {
         let reader = kernel.reader
         var result = NetworkDevice(
             index: try reader.uint32(layout.index, of: device),
@@ -194,7 +230,7 @@ extension GroupBuilder {
         let length = min(try reader.value(layout.hardwareAddressLength, of: device), 32)
         result.hardwareAddress = try reader.memory.bytes(
             at: reader.pointer(layout.hardwareAddress, of: device), count: Int(length))
-        result.addresses = try addresses(of: device, layout) + addresses6(of: device, layout)
+        result.addresses = try addresses(of: device, layout, &budget) + addresses6(of: device, layout, &budget)
         return result
     }
 
@@ -206,7 +242,8 @@ extension GroupBuilder {
         return try kernel.reader.uint32(layout.flags, of: device) & ~counted | own & counted
     }
 
-    private func addresses(of device: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault) -> [NetworkAddress]
+    private func addresses(of device: VirtualAddress, _ layout: NetworkNamespaceLayout, _ budget: inout NetworkBudget)
+        throws(MemoryFault) -> [NetworkAddress]
     {
         let reader = kernel.reader
         let internet = try reader.pointer(layout.internetDevice, of: device)
@@ -214,9 +251,7 @@ extension GroupBuilder {
         var result: [NetworkAddress] = []
         var next = try reader.pointer(layout.firstAddress, of: internet)
         while !next.isNull {
-            guard result.count < Self.addressLimit else {
-                throw MemoryFault(.damaged("list of too many addresses"), at: device)
-            }
+            try budget.spend(addresses: 1, at: device)
             var address = NetworkAddress(
                 bytes: try reader.bytes(layout.address, of: next),
                 prefixLength: try reader.uint32(layout.prefixLength, of: next))
@@ -224,6 +259,7 @@ extension GroupBuilder {
             address.broadcast = try reader.bytes(layout.broadcast, of: next)
             address.scope = UInt8(truncatingIfNeeded: try reader.value(layout.scope, of: next))
             address.flags = try reader.uint32(layout.addressFlags, of: next)
+            if let field = layout.routePriority { address.routePriority = try reader.uint32(field, of: next) }
             address.label = KernelString(bytes: try reader.text(layout.label, of: next))
             if let origin = layout.origin { address.origin = UInt8(truncatingIfNeeded: try reader.value(origin, of: next)) }
             result.append(address)
@@ -232,7 +268,8 @@ extension GroupBuilder {
         return result
     }
 
-    private func addresses6(of device: VirtualAddress, _ layout: NetworkNamespaceLayout) throws(MemoryFault) -> [NetworkAddress]
+    private func addresses6(of device: VirtualAddress, _ layout: NetworkNamespaceLayout, _ budget: inout NetworkBudget)
+        throws(MemoryFault) -> [NetworkAddress]
     {
         let reader = kernel.reader
         guard let fields = layout.internet6 else { return [] }
@@ -240,8 +277,9 @@ extension GroupBuilder {
         if internet.isNull { return [] }
         var found: [VirtualAddress] = []
         let fault = reader.forEach(
-            onList: internet + fields.addresses.offset, link: fields.link, limit: Self.addressLimit, { found.append($0) })
+            onList: internet + fields.addresses.offset, link: fields.link, limit: budget.addresses, { found.append($0) })
         if let fault { throw fault }
+        try budget.spend(addresses: found.count, at: device)
         var result: [NetworkAddress] = []
         for next in found {
             var address = NetworkAddress(
@@ -251,6 +289,7 @@ extension GroupBuilder {
             if remote.contains(where: { $0 != 0 }) { address.remote = remote }
             address.scope = try scope6(reader.value(fields.scope, of: next))
             address.flags = try reader.uint32(fields.flags, of: next)
+            if let field = fields.routePriority { address.routePriority = try reader.uint32(field, of: next) }
             if let origin = fields.origin { address.origin = UInt8(truncatingIfNeeded: try reader.value(origin, of: next)) }
             result.append(address)
         }

@@ -57,15 +57,18 @@ struct NetworkRoute6Layout: Sendable {
 
 extension GroupBuilder {
     private static let table6Limit = 1 << 12
-    private static let node6Limit = 1 << 20
     private static let route6Limit = 1 << 18
     /// RTPROT_REDIRECT, RTPROT_KERNEL and RTPROT_RA: of an address, of a device, and what routers tell again.
     private static let learned: Set<UInt8> = [1, 2, 9]
+    /// RTPROT_KERNEL and RTN_UNICAST.
+    private static let ofTheKernel6: UInt8 = 2
+    private static let unicast6: UInt8 = 1
 
     /// Reads the routes of IPv6 that somebody has set.
-    func readRoutes6(of namespace: VirtualAddress, _ layout: NetworkRoute6Layout, into result: inout NetworkNamespace)
-        throws(MemoryFault)
-    {
+    func readRoutes6(
+        of namespace: VirtualAddress, _ layout: NetworkRoute6Layout, _ budget: inout NetworkBudget,
+        into result: inout NetworkNamespace
+    ) throws(MemoryFault) {
         let reader = kernel.reader
         let heads = try reader.pointer(layout.tables, of: namespace)
         if heads.isNull { return }
@@ -79,35 +82,35 @@ extension GroupBuilder {
                 link = try reader.memory.pointer(at: link)
             }
         }
+        let unrouted = result.devicesWithoutPrefixRoutes(addressSize: 16)
         for table in tables.sorted() {
             let number = try reader.uint32(layout.tableNumber, of: table)
             var waiting = [table + layout.root.offset]
-            var seen = 0
             while let node = waiting.popLast() {
                 if node.isNull { continue }
-                seen += 1
-                guard seen <= Self.node6Limit else { throw MemoryFault(.damaged("routing table without an end"), at: table) }
+                try budget.spend(at: table)
                 for child in [layout.left, layout.right] { waiting.append(try reader.pointer(child, of: node)) }
                 if let subtree = layout.subtree, try !reader.pointer(subtree, of: node).isNull { result.unknownRoutes += 1 }
                 // RTN_RTINFO: others lead to a leaf of a node below them.
                 guard try reader.value(layout.nodeFlags, of: node) & 4 != 0 else { continue }
-                try readLeaf6(reader.pointer(layout.leaf, of: node), table: number, layout, into: &result)
+                try readLeaf6(
+                    reader.pointer(layout.leaf, of: node), table: number, layout, unrouted: unrouted, &budget, into: &result)
             }
         }
     }
 
     private func readLeaf6(
-        _ first: VirtualAddress, table: UInt32, _ layout: NetworkRoute6Layout, into result: inout NetworkNamespace
+        _ first: VirtualAddress, table: UInt32, _ layout: NetworkRoute6Layout, unrouted: Set<UInt32>,
+        _ budget: inout NetworkBudget, into result: inout NetworkNamespace
     ) throws(MemoryFault) {
         let reader = kernel.reader
         var route = first
-        var seen = 0
         while !route.isNull {
-            seen += 1
-            guard seen + result.routes.count + result.unknownRoutes < Self.route6Limit else {
+            try budget.spend(at: first)
+            guard result.routes.count + result.unknownRoutes < Self.route6Limit else {
                 throw MemoryFault(.damaged("too many routes"), at: first)
             }
-            if let found = try route6(at: route, table: table, layout, unknown: &result.unknownRoutes) {
+            if let found = try route6(at: route, table: table, layout, unrouted: unrouted, unknown: &result.unknownRoutes) {
                 result.routes.append(found)
             }
             route = try reader.pointer(layout.next, of: route)
@@ -115,14 +118,17 @@ extension GroupBuilder {
     }
 
     /// nil for one that the kernel makes itself, and one that is not understood.
-    private func route6(at route: VirtualAddress, table: UInt32, _ layout: NetworkRoute6Layout, unknown: inout Int)
-        throws(MemoryFault) -> NetworkRoute?
-    {
+    private func route6(
+        at route: VirtualAddress, table: UInt32, _ layout: NetworkRoute6Layout, unrouted: Set<UInt32>, unknown: inout Int
+    ) throws(MemoryFault) -> NetworkRoute? {
         let reader = kernel.reader
         let routingProtocol = UInt8(truncatingIfNeeded: try reader.value(layout.routingProtocol, of: route))
         // RTF_ADDRCONF and RTF_EXPIRES.
         let flags = try reader.uint32(layout.flags, of: route)
-        if Self.learned.contains(routingProtocol) || flags & 0x0044_0000 != 0 { return nil }
+        let type = UInt8(truncatingIfNeeded: try reader.value(layout.type, of: route))
+        let isOfTheKernel = routingProtocol == Self.ofTheKernel6
+        let isKept = isOfTheKernel && type == Self.unicast6 && !unrouted.isEmpty
+        if Self.learned.contains(routingProtocol) && !isKept || flags & 0x0044_0000 != 0 { return nil }
         let length = try reader.value(layout.prefixLength, of: route)
         guard length <= 128 else { throw MemoryFault(.damaged("route of \(length) bits"), at: route) }
         let hasMetrics = try hasMetrics(reader.pointer(layout.metrics, of: route), layout.hop)
@@ -130,23 +136,21 @@ extension GroupBuilder {
         let hasSiblings = try reader.value(layout.siblings, of: route) != 0
         var isKnown = !hasMetrics && hasSource != true && !hasSiblings
         if let field = layout.hopObject, try !reader.pointer(field, of: route).isNull { isKnown = false }
-        guard isKnown else {
-            unknown += 1
+        guard isKnown, let hop = try hop(at: route + layout.firstHop.offset, layout.hop, family: 10, addressSize: 16) else {
+            if !isOfTheKernel { unknown += 1 }
             return nil
         }
-        let type = UInt8(truncatingIfNeeded: try reader.value(layout.type, of: route))
-        guard let hop = try hop(at: route + layout.firstHop.offset, layout.hop, family: 10, addressSize: 16) else {
-            unknown += 1
-            return nil
-        }
+        if isOfTheKernel, !unrouted.contains(hop.device) { return nil }
         // RTN_BLACKHOLE, RTN_UNREACHABLE and RTN_PROHIBIT lead to loopback.
         let isDeadEnd = (6...8).contains(type)
         // `struct rt6key`: the address, and the length of its prefix.
         let source = try reader.bytes(layout.preferredSource, of: route)
-        return NetworkRoute(
+        var result = NetworkRoute(
             table: table, destination: Array(try reader.bytes(layout.destination, of: route).prefix(16)),
             prefixLength: UInt8(length), type: type, routingProtocol: routingProtocol, scope: 0,
             priority: try reader.uint32(layout.priority, of: route), preferredSource: Array(source.prefix(16)),
             device: isDeadEnd ? 0 : hop.device, gateway: hop.gateway)
+        result.isOnLink = hop.isOnLink
+        return result
     }
 }

@@ -4,7 +4,7 @@ import KernelTypes
 
 /// `struct fib_nh_common` (include/net/ip_fib.h), with which a route's next hop begins, and what the route asks of its packets.
 struct NextHopLayout: Sendable {
-    let device, gatewayFamily, gateway, tunnel: Field
+    let device, gatewayFamily, gateway, tunnel, flags: Field
     /// `struct dst_metrics`.
     let metricValues: Field
 
@@ -15,27 +15,40 @@ struct NextHopLayout: Sendable {
         gatewayFamily = try hop.field("nh_common.nhc_gw_family")
         gateway = try hop.field("nh_common.nhc_gw")
         tunnel = try hop.field("nh_common.nhc_lwtstate")
+        flags = try hop.field("nh_common.nhc_flags")
         metricValues = try types.structure("dst_metrics").field("metrics")
     }
 }
 
+/// Where a route leads to.
+struct NextHop {
+    /// Number of the device; 0: none.
+    var device: UInt32 = 0
+    var gateway: [UInt8]?
+    var isOnLink = false
+}
+
 extension GroupBuilder {
+    /// RTNH_F_ONLINK
+    private static let isOnLink: UInt64 = 4
+
     /// Where a route leads to, through a gateway of its own family; nil: in a way that is not known here.
     ///
     /// - Parameters:
     ///   - family: AF_INET or AF_INET6.
     ///   - addressSize: of its addresses.
-    func hop(at hop: VirtualAddress, _ layout: NextHopLayout, family: UInt64, addressSize: Int) throws(MemoryFault) -> (
-        device: UInt32, gateway: [UInt8]?
-    )? {
+    func hop(at hop: VirtualAddress, _ layout: NextHopLayout, family: UInt64, addressSize: Int) throws(MemoryFault) -> NextHop?
+    {
         let reader = kernel.reader
         guard try reader.pointer(layout.tunnel, of: hop).isNull else { return nil }
-        let device = try reader.uint32(layout.device, of: hop)
+        var result = NextHop(device: try reader.uint32(layout.device, of: hop))
+        result.isOnLink = try reader.value(layout.flags, of: hop) & Self.isOnLink != 0
         switch try reader.value(layout.gatewayFamily, of: hop) {
-        case 0: return (device, nil)
-        case family: return (device, Array(try reader.bytes(layout.gateway, of: hop).prefix(addressSize)))
+        case 0: break
+        case family: result.gateway = Array(try reader.bytes(layout.gateway, of: hop).prefix(addressSize))
         default: return nil
         }
+        return result
     }
 
     /// Whether a route has values for MTU, window and the like.

@@ -17,7 +17,9 @@ struct TaskLayout: Sendable {
     let ptrace: Field
     let personality: Field
     let pdeathSignal: Field
-    let noNewPrivileges: Field
+    let atomicFlags: Field
+    /// `struct syscall_user_dispatch`, since 5.11: of the calls that the kernel hands to the program itself.
+    let dispatchSelector, dispatchLength: Field?
     let inExec: Field?
     let signal: Field
     let sighand: Field
@@ -94,7 +96,9 @@ struct TaskLayout: Sendable {
         personality = try task.field("personality")
         pdeathSignal = try task.field("pdeath_signal")
         // An atomic flag since 3.17 (commit 1d4457f99928), PFA_NO_NEW_PRIVS is bit 0.
-        noNewPrivileges = try task.field("atomic_flags")
+        atomicFlags = try task.field("atomic_flags")
+        dispatchSelector = task.optional("syscall_dispatch.selector")
+        dispatchLength = task.optional("syscall_dispatch.len")
         inExec = task.optional("in_execve")
         signal = try task.field("signal")
         sighand = try task.field("sighand")

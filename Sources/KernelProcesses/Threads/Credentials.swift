@@ -80,7 +80,7 @@ extension DeadKernel {
         result.effective = try capabilities(fields.effective)
         result.bounding = try capabilities(fields.bounding)
         result.ambient = try capabilities(fields.ambient)
-        result.noNewPrivileges = try reader.value(layout.task.noNewPrivileges, of: task) & 1 == 1
+        result.noNewPrivileges = try reader.value(layout.task.atomicFlags, of: task) & 1 == 1
         let info = try reader.pointer(fields.groupInfo, of: cred)
         let count = try reader.int32(fields.groupCount, of: info)
         guard (0...Self.groupLimit).contains(count) else { throw MemoryFault(.damaged("\(count) groups"), at: info) }

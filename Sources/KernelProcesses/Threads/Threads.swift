@@ -25,6 +25,12 @@ extension DeadKernel {
         thread.scheduling = try scheduling(of: task)
         for index in 0..<3 { thread.tlsDescriptors.append(try reader.memory.integer(at: task + fields.tls.offset + index * 8)) }
         thread.seccomp = try seccomp(of: task)
+        // PFA_SPEC_* begin at bit 3 (include/linux/sched.h).
+        thread.speculation = DeadThread.Speculation(
+            rawValue: UInt8(truncatingIfNeeded: try reader.value(fields.atomicFlags, of: task) >> 3 & 0x1f))
+        if let selector = fields.dispatchSelector, let length = fields.dispatchLength {
+            thread.dispatchesCalls = try reader.value(selector, of: task) | reader.value(length, of: task) != 0
+        }
         return thread
     }
 

@@ -36,6 +36,10 @@ extension PacketFilterReader {
 
     private func check(_ fault: MemoryFault?) throws { if let fault { throw fault } }
 
+    /// Counts buckets and the like, most of which are empty in a set that was made for more elements. Each is a word in a row of them, so that many are as
+    /// much as one object.
+    private func count(words: UInt64) throws { try count(Int(words / 64) + 1) }
+
     /// `struct nft_rhash`: a `struct rhashtable` (include/linux/rhashtable.h) that may be growing.
     fileprivate func elements(ofResizableHash data: VirtualAddress) throws -> [VirtualAddress] {
         let hash = try ofSets("nft_rhash").field("ht")
@@ -55,6 +59,7 @@ extension PacketFilterReader {
                 throw MemoryFault(.damaged("hash of \(bucketCount) buckets"), at: part)
             }
             guard try reader.value(nested, of: part) == 0 else { throw PacketFilterProblem("set whose hash could not grow") }
+            try self.count(words: bucketCount)
             for bucket in 0..<Int(bucketCount) {
                 let place = part + first.offset + bucket * 8
                 // The lowest bit is a lock in a bucket, and in a link says that the list has ended.
@@ -81,6 +86,7 @@ extension PacketFilterReader {
         let link = try ofSets("nft_hash_elem").field("node")
         let count = try reader.value(hash.field("buckets"), of: data)
         guard count <= Self.bucketLimit else { throw MemoryFault(.damaged("hash of \(count) buckets"), at: data) }
+        try self.count(words: count)
         let table = try hash.field("table")
         var found: [VirtualAddress] = []
         for bucket in 0..<Int(count) {
@@ -131,6 +137,7 @@ extension PacketFilterReader {
         guard ruleCount <= UInt64(Self.elementLimit) else {
             throw PacketFilterProblem("set of more than \(Self.elementLimit) elements")
         }
+        try self.count(words: ruleCount)
         let first = try reader.pointer(map, of: last)
         var found: [VirtualAddress] = []
         for rule in 0..<Int(ruleCount) {

@@ -79,15 +79,39 @@ extension PacketFilterReader {
         let elementFields = try elementLayout()
         let offset = Int(try reader.uint32(fields.elementOffset, of: operations))
         guard offset <= 256 else { throw MemoryFault(.damaged("elements of \(offset) bytes"), at: operations) }
-        var result: [PacketFilter.Element] = []
+        var found: [FoundElement] = []
         for element in try kind.elements(in: address + fields.data, of: self) {
-            if let found = try self.element(at: element + offset, elementFields, set, isCatchAll: false) {
-                result.append(found)
-            }
+            if let next = try self.element(at: element + offset, elementFields, set, isCatchAll: false) { found.append(next) }
         }
+        var result = Self.unexpired(found)
         for other in try list(address + fields.catchAll.offset, fields.catchAllLink) {
             let element = try reader.pointer(fields.catchAllElement, of: other)
-            if let found = try self.element(at: element + offset, elementFields, set, isCatchAll: true) { result.append(found) }
+            if let next = try self.element(at: element + offset, elementFields, set, isCatchAll: true), !next.isExpired {
+                result.append(next.element)
+            }
+        }
+        return result
+    }
+
+    /// An element, of which no more than its flags and its key count if its time is over.
+    struct FoundElement {
+        var element: PacketFilter.Element
+        var isExpired: Bool
+    }
+
+    /// Those whose time is not over.
+    ///
+    /// Of a range in a tree the end is an element of its own, which has no time: it goes with its beginning, as the kernel takes both away itself
+    /// (nft_rbtree_gc). An end without a beginning the kernel refuses, and the whole batch with it (`__nft_rbtree_insert`).
+    /// - Parameter elements: from the smallest key on.
+    static func unexpired(_ elements: [FoundElement]) -> [PacketFilter.Element] {
+        var result: [PacketFilter.Element] = []
+        var isBeginningExpired = false
+        for found in elements {
+            // NFT_SET_ELEM_INTERVAL_END
+            let isEnd = found.element.flags & 1 != 0
+            if !found.isExpired, !(isEnd && isBeginningExpired) { result.append(found.element) }
+            isBeginningExpired = found.isExpired && !isEnd
         }
         return result
     }
@@ -101,10 +125,10 @@ extension PacketFilterReader {
     }
 
     /// - Parameter address: of its `struct nft_set_ext`.
-    /// - Returns: nil for one that is no longer, or not yet, part of the set.
+    /// - Returns: nil for one that is no longer, or not yet, part of the set, whatever its time.
     private func element(
         at address: VirtualAddress, _ fields: FilterElementLayout, _ set: PacketFilter.ElementSet, isCatchAll: Bool
-    ) throws -> PacketFilter.Element? {
+    ) throws -> FoundElement? {
         guard try isCurrent(fields.generations, of: address) else { return nil }
         let offsets = try reader.bytes(fields.offsets, of: address)
         /// Where a part lies; nil: there is none.
@@ -129,7 +153,9 @@ extension PacketFilterReader {
                 set.dataType == Self.verdictType
                 ? try verdict(at: data, 2) : value(try reader.memory.bytes(at: data, count: Int(set.dataLength)), 2)
         }
-        guard try readTimes(of: &element, part(fields.timeout), part(fields.expiration), fields, set) else { return nil }
+        guard try readTimes(of: &element, part(fields.timeout), part(fields.expiration), fields, set) else {
+            return FoundElement(element: element, isExpired: true)
+        }
         if let data = try part(fields.userData) {
             let length = Int(try reader.memory.unsigned(at: data, size: 1)) + 1
             element.userData = try reader.memory.bytes(at: data + 1, count: length)
@@ -145,7 +171,7 @@ extension PacketFilterReader {
             }
             element.object = object.name
         }
-        return element
+        return FoundElement(element: element, isExpired: false)
     }
 
     /// - Returns: whether its time is not over.
