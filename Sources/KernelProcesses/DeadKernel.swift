@@ -117,7 +117,7 @@ public final class DeadKernel {
     public static var symbols: Set<String> {
         FileReader.symbols.union(netfilterSymbolNames).union(GroupBuilder.settingFunctions).union(namingFunctions).union(
             makingSymbols
-        ).union(GroupBuilder.neighbourTables).union(unwindSymbols).union(vforkWaits).union(closingFunctions).union([
+        ).union(GroupBuilder.neighbourTables).union(pipeFunctions).union(unwindSymbols).union(vforkWaits).union(closingFunctions).union([
             "____fput", "ret_from_fork", "ret_from_fork_asm",
             "init_task", "init_pid_ns", "init_nsproxy", "init_user_ns", "page_offset_base", "vmemmap_base", "tk_core",
             "timekeeper_data", "nr_cpu_ids", "hrtimer_wakeup", "hrtimer_nanosleep_restart", "do_restart_poll",

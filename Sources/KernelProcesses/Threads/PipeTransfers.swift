@@ -3,6 +3,11 @@ import KernelObjects
 import ProcessModel
 
 extension DeadKernel {
+    /// Those of pipes without a name have had their own functions since Linux 6.14.
+    private static let pipeReads = ["pipe_read", "anon_pipe_read", "fifo_pipe_read"]
+    private static let pipeWrites = ["pipe_write", "anon_pipe_write", "fifo_pipe_write"]
+    static let pipeFunctions = Set(pipeReads + pipeWrites)
+
     /// What a call that was interrupted in the middle of the kernel's work has moved into or out of a pipe.
     ///
     /// Bytes are copied, then the iterator is advanced, and then the pipe counts them (pipe_read and pipe_write, fs/pipe.c); all of it under the pipe's lock. So who
@@ -17,6 +22,12 @@ extension DeadKernel {
         let holdsLock = try reader.value(fields.pipeLockOwner, of: pipe) & ~7 == task.rawValue
         guard let moved = try moved(by: call, of: task, registers, evenAll: true) else { return nil }
         if moved == 0 { return 0 }
+        // In such a function the iterator is this call's, and without the lock the pipe has counted: the call updates the file's times, or waits for more.
+        if !holdsLock, let chain = try callChain(of: task),
+            isInside(chain.instructions, functions: call.isWrite ? Self.pipeWrites : Self.pipeReads)
+        {
+            return moved
+        }
         guard case .buffer = call.memory, moved <= registers.dx,
             let counted = try? reader.pipe(
                 at: pipe, layout.files.pipe, frames: FrameTable(kernel: reader, layout: layout.files.pages))
