@@ -288,7 +288,7 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         let devices = NetworkAssessment.devices(of: network, in: networks)
         let messages = devices.map { NetworkAssessment.message($0, of: network, in: networks) }
         try write(.networkDevices, "netdev-\(member.id)", messages)
-        try writeRaw("ifaddr-\(member.id)", RoutingDump.addresses(of: devices).bytes)
+        try writeRaw("ifaddr-\(member.id)", RoutingDump.addresses(of: devices, before: network.routes).bytes)
         for (name, size) in [("route", 4), ("route6", 16)] {
             let routes = network.routes.filter { $0.destination.count == size }
             if !routes.isEmpty { try writeRaw("\(name)-\(member.id)", RoutingDump.routes(routes).bytes) }

@@ -7,11 +7,13 @@ struct RoutingDump {
     private(set) var bytes: [UInt8]
 
     /// IPADDR_DUMP_MAGIC of ip/ipaddress.c.
-    static func addresses(of devices: [NetworkDevice]) -> RoutingDump {
+    /// - Parameter routes: those that are made right after.
+    static func addresses(of devices: [NetworkDevice], before routes: [NetworkRoute]) -> RoutingDump {
         var dump = RoutingDump(magic: 0x4736_1222)
+        let sources = Set(routes.map(\.preferredSource))
         for device in devices {
             for address in device.addresses where NetworkAssessment.isSaved(address) {
-                dump.append(address, of: device)
+                dump.append(address, of: device, isSource: sources.contains(address.bytes))
             }
         }
         return dump
@@ -28,18 +30,17 @@ struct RoutingDump {
 
     private static func family(_ bytes: [UInt8]) -> UInt8 { bytes.count == 4 ? 2 : 10 }
 
-    /// With IFA_F_NODAD for an address of IPv6 that was in use. Without it the kernel would ask the link first whether somebody else has the address, and until
-    /// then it is tentative: no source of a route, while CRIU makes the routes at once, and of no use to the processes, which go on as if they had it.
-    /// One that was tentative (IFA_F_TENTATIVE), or that somebody else had (IFA_F_DADFAILED), is asked for again.
-    private static func flags(_ address: NetworkAddress) -> UInt32 {
+    /// With IFA_F_NODAD for an address of IPv6 that was in use and is the source of a route. Without it the kernel would ask the link first whether somebody else
+    /// has the address, and until then it is tentative and no source of a route, while CRIU makes the routes at once.
+    private static func flags(_ address: NetworkAddress, isSource: Bool) -> UInt32 {
         let (withoutAsking, failed, tentative): (UInt32, UInt32, UInt32) = (0x02, 0x08, 0x40)
         let isInUse = address.bytes.count == 16 && address.flags & (failed | tentative) == 0
-        return isInUse ? address.flags | withoutAsking : address.flags
+        return isSource && isInUse ? address.flags | withoutAsking : address.flags
     }
 
     /// RTM_NEWADDR with `struct ifaddrmsg`.
-    private mutating func append(_ address: NetworkAddress, of device: NetworkDevice) {
-        let flags = Self.flags(address)
+    private mutating func append(_ address: NetworkAddress, of device: NetworkDevice, isSource: Bool) {
+        let flags = Self.flags(address, isSource: isSource)
         let header: [UInt8] =
             [
                 Self.family(address.bytes), UInt8(clamping: address.prefixLength), UInt8(truncatingIfNeeded: flags),

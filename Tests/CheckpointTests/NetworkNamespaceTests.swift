@@ -214,14 +214,19 @@ import Testing
                 table: 254, destination: [0, 0, 0, 0], prefixLength: 0, type: 1, routingProtocol: 3, scope: 0, device: 2,
                 gateway: [10, 9, 9, 9])
             route.isOnLink = true
-            namespace.routes = [route]
+            let from = [usable, tentative].map { address in
+                NetworkRoute(
+                    table: 254, destination: [0xfd, 1] + Array(repeating: 0, count: 14), prefixLength: 32, type: 1,
+                    routingProtocol: 3, scope: 0, preferredSource: address.bytes, device: 2, gateway: nil)
+            }
+            namespace.routes = [route] + from
         }
         let record = GroupCheckpoint.save(sample.group, pages: &sample.supply, toVolume: scratch.path)
         #expect(record.links.map(\.peer.mtu) == [nil], "no veth has had that")
         let images = "\(scratch.path)/groups/sample/images"
         let addresses = try contents(of: "\(images)/ifaddr-12.img")
         // IFA_FLAGS, IFA_RT_PRIORITY.
-        #expect(addresses.ranges(of: [8, 0, 8, 0, 0x82, 0, 0, 0]).count == 2, "IFA_F_NODAD: this one and that of the link")
+        #expect(addresses.ranges(of: [8, 0, 8, 0, 0x82, 0, 0, 0]).count == 1, "IFA_F_NODAD")
         #expect(addresses.ranges(of: [8, 0, 8, 0, 0xc0, 0, 0, 0]).count == 1)
         #expect(addresses.ranges(of: [8, 0, 9, 0, 44, 1, 0, 0]).count == 1)
         let routes = try contents(of: "\(images)/route-12.img")
