@@ -260,25 +260,18 @@ struct GroupUsers: Sendable {
     /// Who may open a program's tunnel. There is nobody who could stand for a stranger: the tunnel would be open to those who had no right to it.
     private mutating func translateTunnel(_ device: inout NetworkDevice, _ namespace: UserNamespace) {
         guard case .tunnel(var tunnel) = device.details else { return }
-        // -1: nobody in particular.
-        if tunnel.owner != -1 {
-            let owner = UInt32(bitPattern: tunnel.owner)
-            if let id = namespace.users.inside(owner) {
-                tunnel.owner = Int32(bitPattern: id)
+        for (field, map, what) in [
+            (\NetworkDevice.Tunnel.owner, namespace.users, "user"), (\.group, namespace.groups, "group"),
+        ] {
+            // -1: nobody in particular.
+            guard tunnel[keyPath: field] != -1 else { continue }
+            let number = UInt32(bitPattern: tunnel[keyPath: field])
+            if let inside = map.inside(number) {
+                tunnel[keyPath: field] = Int32(bitPattern: inside)
             } else {
-                add(
-                    .refused,
-                    "\(device.name) in its network namespace belongs to user \(owner), whom its user namespace does not know")
-            }
-        }
-        if tunnel.group != -1 {
-            let owner = UInt32(bitPattern: tunnel.group)
-            if let id = namespace.groups.inside(owner) {
-                tunnel.group = Int32(bitPattern: id)
-            } else {
-                add(
-                    .refused,
-                    "\(device.name) in its network namespace belongs to group \(owner), which its user namespace does not know")
+                let reason =
+                    "\(device.name) in its network namespace belongs to \(what) \(number), which its user namespace does not know"
+                add(.refused, reason)
             }
         }
         device.details = .tunnel(tunnel)
