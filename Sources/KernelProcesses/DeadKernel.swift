@@ -115,9 +115,11 @@ public final class DeadKernel {
 
     /// The symbols that the walk asks for.
     public static var symbols: Set<String> {
-        FileReader.symbols.union(netfilterSymbolNames).union(GroupBuilder.settingFunctions).union(namingFunctions).union(
-            makingSymbols
-        ).union(GroupBuilder.neighbourTables).union(pipeFunctions).union(unwindSymbols).union(vforkWaits).union(closingFunctions).union([
+        let ofParts: [Set<String>] = [
+            FileReader.symbols, netfilterSymbolNames, GroupBuilder.settingFunctions, Set(namingFunctions), Set(makingSymbols),
+            GroupBuilder.neighbourTables, pipeFunctions, unwindSymbols, Set(vforkWaits), Set(closingFunctions),
+        ]
+        return Set(ofParts.joined()).union([
             "____fput", "ret_from_fork", "ret_from_fork_asm",
             "init_task", "init_pid_ns", "init_nsproxy", "init_user_ns", "page_offset_base", "vmemmap_base", "tk_core",
             "timekeeper_data", "nr_cpu_ids", "hrtimer_wakeup", "hrtimer_nanosleep_restart", "do_restart_poll",
