@@ -179,6 +179,21 @@ int xpr_open_beneath(int directory, const char *path, uint64_t flags, uint64_t m
     return (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
 }
 
+int xpr_new_filesystem(const char *type) { return fsopen(type, FSOPEN_CLOEXEC); }
+
+int xpr_set_option(int filesystem, const char *name, const char *value) {
+    return fsconfig(filesystem, FSCONFIG_SET_STRING, name, value, 0);
+}
+
+int xpr_make_mount(int filesystem, unsigned int attributes) {
+    if (fsconfig(filesystem, FSCONFIG_CMD_CREATE, NULL, NULL, 0) != 0) return -1;
+    return fsmount(filesystem, FSMOUNT_CLOEXEC, attributes);
+}
+
+int xpr_attach_mount(int mount, int directory) {
+    return move_mount(mount, "", directory, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+}
+
 int xpr_device_events(void) {
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT);
     if (fd < 0) return -1;

@@ -41,12 +41,14 @@ struct FileAssessor: Sendable {
     private let fanotify: FanotifyAssessor
     private let connections: TCPAssessor
     let inhabited: InhabitedNamespaces
+    let lostNames: LostNames
 
     /// - Parameters:
     ///   - held: the files that some descriptor of the group leads to.
     ///   - inhabited: what files of namespaces are judged by.
     init(_ group: ProtectedGroup, held: Set<FileID>, inhabited: InhabitedNamespaces = .none) {
         self.inhabited = inhabited
+        lostNames = LostNames(group)
         pipes = group.pipes
         processes = Set(group.processes.map(\.pid))
         guestIPCNamespace = group.initNamespaces.ipc
@@ -131,7 +133,7 @@ struct FileAssessor: Sendable {
 
     private func assess(_ node: FileNode) -> FileAssessment {
         switch node.type {
-        case .regular where node.isDeleted && node.hasHiddenName:
+        case .regular where node.isDeleted && node.hasHiddenName && !lostNames.keepsFile(node):
             .degraded("\(node.path) was removed and has another name that is not seen there; it is a file of its own now")
         case .regular, .directory: .full
         case .symbolicLink: node.isDeleted ? .refused("symbolic link \(node.path), which was removed") : .full

@@ -14,6 +14,16 @@ public enum FileCatchUpWriter {
         _ catchUp: FileCatchUp, pages supply: inout Supply, toVolume volume: String, into manifest: inout RecoveryManifest
     ) -> [FileCatchUp.Omission] {
         var omissions = catchUp.omissions
+        for mount in catchUp.mounts {
+            guard let path = text(of: mount.path), mount.source.isValidUTF8, mount.device >> 20 == 0 else {
+                omissions.append(.init(path: mount.path, reason: "it is a tmpfs that the agent cannot be told", isHeld: true))
+                continue
+            }
+            manifest.memoryMounts.append(
+                .init(
+                    path: path, source: mount.source.description, options: mount.options, flags: mount.flags,
+                    minor: UInt32(truncatingIfNeeded: mount.device)))
+        }
         var contents: Contents?
         var failure: CheckpointError?
         for entry in catchUp.entries.filter(\.isHeld) + catchUp.entries.filter({ !$0.isHeld }) {

@@ -10,6 +10,8 @@ struct FileTable: Sendable {
 
     private(set) var entries: [ProtobufMessage] = []
     private(set) var ghosts: [Ghost] = []
+    /// Files that are opened by a name for the restore only, which has an entry of its own.
+    private(set) var links: [(entry: UInt32, name: UInt32, link: LostNames.Link)] = []
     /// Entries below /proc/N of processes that have ended.
     private(set) var ended: [(entry: UInt32, process: Int32)] = []
     private(set) var types: [UInt32: FileImage.EntryType] = [:]
@@ -236,6 +238,16 @@ struct FileTable: Sendable {
             return
         }
         guard node.isDeleted else { return }
+        if let link = assessor.lostNames.link(for: node, number: entry) {
+            let name = takeID()
+            var named = node
+            named.path = link.path
+            named.isDeleted = false
+            links.append((entry, name, link))
+            entries.append(
+                FileImage.regular(id: name, node: named, flags: 0, position: 0, owner: FileOwner(), checksSize: false))
+            return
+        }
         // All descriptions of one inode lead to one ghost.
         let key = "\(node.device):\(node.inode)"
         if ghostsByInode[key] == nil { ghostsByInode[key] = entry }

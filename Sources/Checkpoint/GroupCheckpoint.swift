@@ -164,6 +164,11 @@ extension RecoveryManifest.Group {
                 options: layers.options.joined(separator: ","))
         }
         mountRootFlags = mounts.root.plan.rootFlags
+        formats = mounts.formats.compactMap { format in
+            format.registration.map {
+                RecoveryManifest.Format(name: format.name.description, registration: $0, isEnabled: format.isEnabled)
+            }
+        }
         self.mounts = mounts.external.map { RecoveryManifest.Mount(key: $0.key, path: $0.path.description) }
     }
 }

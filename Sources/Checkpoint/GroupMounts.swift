@@ -36,6 +36,12 @@ struct GroupMounts: Sendable {
     /// What the agent tells CRIU to bind, by the key in the images.
     var external: [(key: String, path: KernelString)] { members.flatMap(\.plan.external) }
 
+    /// Formats of programs that are registered in what one of them shows.
+    var formats: [BinaryFormat] {
+        let all = Set(members.flatMap { $0.plan.namespace.mounts.flatMap(\.formats) })
+        return all.filter(\.name.isValidUTF8).sorted { $0.name.description < $1.name.description }
+    }
+
     /// The ids of all mounts.
     var mountIDs: Set<Int32> { Set(members.flatMap { $0.plan.namespace.mounts.map(\.id) }) }
 

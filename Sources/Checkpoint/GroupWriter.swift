@@ -305,7 +305,8 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         guard let mounts = plan.namespaces.mounts else { return }
         for member in mounts.members { try write(.mounts, "mountpoints-\(member.id)", member.plan.messages) }
         for (device, contents) in mounts.memory {
-            guard let contents else { throw .model("a tmpfs has no contents") }
+            guard var contents else { throw .model("a tmpfs has no contents") }
+            contents.entries += plan.files.links.filter { $0.link.device == device }.map(\.link.entry)
             var archive = try StoredGzip(creating: "tmpfs-dev-\(device).tar.gz.img", in: directory)
             try MemoryArchive.write(contents, device: device, to: &archive, pages: &supply)
             bytes &+= try archive.finish()
@@ -375,7 +376,7 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
     /// `remap_file_path_entry`, `ghost_file_entry` and the contents of files whose names were removed.
     private mutating func writeGhosts(pages supply: inout Supply) throws(CheckpointError) {
         let ghosts = plan.files.ghosts
-        /// REMAP_TYPE GHOST and PROCFS.
+        /// REMAP_TYPE LINKED, GHOST and PROCFS.
         func remap(_ entry: UInt32, to other: UInt32, type: UInt32) -> ProtobufMessage {
             ProtobufMessage { message in
                 message.unsigned(1, entry)
@@ -385,6 +386,7 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         }
         let remaps =
             ghosts.map { remap($0.entry, to: plan.files.ghostNumber($0), type: 1) }
+            + plan.files.links.map { remap($0.entry, to: $0.name, type: 0) }
             + plan.files.ended.map { remap($0.entry, to: UInt32(bitPattern: $0.process), type: 2) }
         if !remaps.isEmpty { try write(.fileRemaps, "remap-fpath", remaps) }
         for ghost in ghosts where plan.files.ghostNumber(ghost) == ghost.entry { try writeGhost(ghost, supply: &supply) }

@@ -109,6 +109,8 @@ struct MountPlan: Sendable {
         }
         // In a cgroup namespace a mount has the namespace's root as its own.
         if mount.typeName == "cgroup2", mount.root == cgroup { return .new }
+        let lost = mount.unknownFormats + mount.formats.count { $0.registration == nil || !$0.name.isValidUTF8 }
+        if lost > 0 { degrade("\(lost) formats are no longer registered at \(words) (binfmt_misc)") }
         if let path = mount.guestPath {
             if !Self.isPlain(path) { refuse("\(words) shows \(path), which the agent cannot be told") }
             if mount.typeName == "tmpfs", !Mount.memoryOfTheGuest.contains(path), !mount.showsLostMemory {
@@ -122,7 +124,6 @@ struct MountPlan: Sendable {
             refuse("\(words) is \(Self.words(mount.typeName)) that cannot be mounted again")
             return .new
         }
-        if mount.formats > 0 { degrade("\(mount.formats) formats are no longer registered at \(words) (binfmt_misc)") }
         if mount.root.bytes == [UInt8(ascii: "/")] { return .new }
         if !all.contains(where: { $0.device == mount.device && $0.root.bytes == [UInt8(ascii: "/")] }) {
             refuse("\(words) shows a part of \(Self.words(mount.typeName)) that is mounted nowhere")

@@ -32,7 +32,7 @@ extension GroupMounts {
     private func name(inside path: KernelString, device: UInt64) -> KernelString? {
         let namespace = root.plan.namespace
         for mount in namespace.mounts where mount.device == device {
-            guard let place = mount.guestPath, let rest = Self.rest(of: path.bytes, below: place.bytes) else { continue }
+            guard let place = mount.guestPath, let rest = path.bytes.rest(below: place.bytes) else { continue }
             if let name = Self.name(of: rest, in: mount, of: namespace) { return name }
         }
         return nil
@@ -43,7 +43,7 @@ extension GroupMounts {
         guard let path = watch.pathInFilesystem else { return nil }
         for member in members {
             for mount in member.plan.namespace.mounts where mount.device == watch.device && !mount.isDeleted {
-                guard let rest = Self.rest(of: path.bytes, below: mount.root.bytes),
+                guard let rest = path.bytes.rest(below: mount.root.bytes),
                     let name = Self.name(of: rest, in: mount, of: member.plan.namespace)
                 else { continue }
                 return (name, mount.id)
@@ -57,17 +57,8 @@ extension GroupMounts {
         let point = mount.point.bytes == [UInt8(ascii: "/")] ? [] : mount.point.bytes
         let name = point + rest
         let isHidden = namespace.mounts.contains {
-            $0.id != mount.id && $0.point.bytes.count > point.count && Self.rest(of: name, below: $0.point.bytes) != nil
+            $0.id != mount.id && $0.point.bytes.count > point.count && name.rest(below: $0.point.bytes) != nil
         }
         return isHidden ? nil : KernelString(bytes: name.isEmpty ? [UInt8(ascii: "/")] : name)
-    }
-
-    /// What follows a directory's path, with its slash; empty for the directory itself, nil for what is elsewhere.
-    private static func rest(of path: [UInt8], below directory: [UInt8]) -> [UInt8]? {
-        let slash = UInt8(ascii: "/")
-        let prefix = directory == [slash] ? [] : directory
-        guard path.starts(with: prefix) else { return nil }
-        let rest = Array(path.dropFirst(prefix.count))
-        return rest.isEmpty || rest.first == slash ? (rest == [slash] ? [] : rest) : nil
     }
 }

@@ -42,6 +42,11 @@ extension RecoveryManifest {
                 bytes: try node.unsigned("bytes"), pages: try node.unsigned("pages"))
         }
         groups = try root.list("groups") { (node) throws(ManifestError) in try Group(node) }
+        memoryMounts = try root.optionalList("memory_mounts") { (node) throws(ManifestError) in
+            MemoryMount(
+                path: try node.absolutePath("path"), source: try node.text("source"), options: try node.text("options"),
+                flags: try node.unsigned("flags"), minor: try node.integer("minor", in: 0...UInt32.max))
+        }
         files = try root.list("files") { (node) throws(ManifestError) in try FileCatchUp(node) }
         directories = try root.optionalList("directories") { (node) throws(ManifestError) in
             RecoveryManifest.DirectoryListing(
@@ -88,6 +93,12 @@ extension RecoveryManifest.Group {
         }
         mounts = try node.optionalList("mounts") { (node) throws(ManifestError) in
             RecoveryManifest.Mount(key: try node.fileName("key"), path: try node.directoryPath("path"))
+        }
+        formats = try node.optionalList("formats") { (node) throws(ManifestError) in
+            RecoveryManifest.Format(
+                name: try node.fileName("name"),
+                registration: (try node.optionalIntegers("registration", in: 0...255) ?? []).map { UInt8($0) },
+                isEnabled: try node.optionalFlag("enabled") ?? true)
         }
         requiredMounts = try node.optionalList("required_mounts") { (node) throws(ManifestError) in
             try node.directoryPath("path")

@@ -7,7 +7,8 @@ extension RecoveryManifest {
             "schema": .string(Self.schema), "id": .string(id), "guest": .string(guest), "kernel": .string(kernel),
             "cause": .string(cause),
             "crashed_at": .number(crashedAt), "salvaged_by": .string(salvagedBy.rawValue), "largest_pid": JSONValue(largestPID),
-            "timeline": .array(timeline.map(\.json)), "groups": .array(groups.map(\.json)), "files": .array(files.map(\.json)),
+            "timeline": .array(timeline.map(\.json)), "groups": .array(groups.map(\.json)),
+            "memory_mounts": .array(memoryMounts.map(\.json)), "files": .array(files.map(\.json)),
             "directories": .array(
                 directories.map {
                     ["path": .string($0.path), "inode": JSONValue($0.inode), "names": .array($0.names.map { .string($0) })]
@@ -20,6 +21,23 @@ extension RecoveryManifest {
                         "reason": .string($0.reason),
                     ]
                 }),
+        ]
+    }
+}
+
+extension RecoveryManifest.Format {
+    public var json: JSONValue {
+        [
+            "name": .string(name), "registration": .array(registration.map { JSONValue($0) }), "enabled": .bool(isEnabled),
+        ]
+    }
+}
+
+extension RecoveryManifest.MemoryMount {
+    public var json: JSONValue {
+        [
+            "path": .string(path), "source": .string(source), "options": .string(options), "flags": JSONValue(flags),
+            "minor": JSONValue(minor),
         ]
     }
 }
@@ -46,6 +64,7 @@ extension RecoveryManifest.Group {
             "overlay": overlay?.json ?? .null, "old_mounts": .bool(needsOldMounts),
             "mounts": .array(mounts.map { ["key": .string($0.key), "path": .string($0.path)] }),
             "required_mounts": .array(requiredMounts.map { ["path": .string($0)] }),
+            "formats": .array(formats.map(\.json)),
             "required_devices": .array(
                 requiredDevices.map { ["name": .string($0.name), "number": JSONValue($0.number)] }),
             "pseudo_terminals": .array(pseudoTerminals.map { JSONValue($0) }),

@@ -19,6 +19,8 @@ public struct RecoveryManifest: Sendable, Equatable {
     public var largestPID: Int32
     public var timeline: [Phase]
     public var groups: [Group]
+    /// Before the files, which may be in them.
+    public var memoryMounts: [MemoryMount] = []
     public var files: [FileCatchUp]
     public var removed: [RemovedFile]
     public var directories: [DirectoryListing] = []
@@ -92,6 +94,8 @@ public struct RecoveryManifest: Sendable, Equatable {
         public var mounts: [Mount] = []
         /// Where the guest has to have something mounted before the group is restored.
         public var requiredMounts: [String] = []
+        /// What has to be registered with binfmt_misc.
+        public var formats: [Format] = []
         /// Network devices that have to have the same numbers, by which packet sockets are bound to them.
         public var requiredDevices: [Device] = []
         /// Numbers N of the /dev/pts/N that CRIU will make: nobody else may have them then.
@@ -383,6 +387,39 @@ public struct RecoveryManifest: Sendable, Equatable {
             self.isHeld = isHeld
             self.links = links
             self.isWhole = isWhole
+        }
+    }
+
+    /// A format of programs.
+    public struct Format: Sendable, Equatable {
+        public var name: String
+        /// What is written to `register`.
+        public var registration: [UInt8]
+        public var isEnabled: Bool
+
+        public init(name: String, registration: [UInt8], isEnabled: Bool) {
+            self.name = name
+            self.registration = registration
+            self.isEnabled = isEnabled
+        }
+    }
+
+    /// A tmpfs that the guest had mounted, and that no boot mounts by itself.
+    public struct MemoryMount: Sendable, Equatable {
+        public var path: String
+        /// What mount(2) is told as its source and data, and MS_*.
+        public var source: String
+        public var options: String
+        public var flags: UInt64
+        /// The minor number of its device; the major number is 0.
+        public var minor: UInt32
+
+        public init(path: String, source: String, options: String, flags: UInt64, minor: UInt32) {
+            self.path = path
+            self.source = source
+            self.options = options
+            self.flags = flags
+            self.minor = minor
         }
     }
 

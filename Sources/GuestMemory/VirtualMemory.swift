@@ -111,6 +111,11 @@
 
     /// Reads a string up to its zero byte, or up to `limit` bytes where none comes.
     public func string(at address: VirtualAddress, limit: Int) throws(MemoryFault) -> String {
+        String(decoding: try zeroTerminated(at: address, limit: limit), as: UTF8.self)
+    }
+
+    /// The bytes of such a string, which need be in no encoding.
+    public func zeroTerminated(at address: VirtualAddress, limit: Int) throws(MemoryFault) -> [UInt8] {
         var result: [UInt8] = []
         var position = address
         while result.count < limit {
@@ -119,11 +124,11 @@
                 // `offset` stays inside the page.
                 let byte = unsafe page[offset]
                 observer?(position.page + offset, 1)
-                if byte == 0 || result.count == limit { return String(decoding: result, as: UTF8.self) }
+                if byte == 0 || result.count == limit { return result }
                 result.append(byte)
             }
             position = position.page + FrameNumber.size
         }
-        return String(decoding: result, as: UTF8.self)
+        return result
     }
 }

@@ -77,6 +77,18 @@ public struct TypeTable: Sendable {
         return Structure(table: self, id: id, name: name)
     }
 
+    /// The structure or union that a typedef of this name stands for, which may have no name of its own.
+    public func structure(typedef name: String) throws(KernelError) -> Structure {
+        for index in positions.indices where firstID + index > 0 {
+            let type = raw(UInt32(firstID + index))
+            guard type.kind == .typedef, self.name(at: type.word(0)) == name else { continue }
+            let id = resolve(type.value)
+            if [.structure, .union].contains(raw(id).kind) { return Structure(table: self, id: id, name: name) }
+        }
+        guard let base = base.first else { throw .noType(name) }
+        return try base.structure(typedef: name)
+    }
+
     /// Whether a structure or union of this name exists.
     public func has(_ name: String) -> Bool { structures[name] != nil || base.first?.has(name) == true }
 

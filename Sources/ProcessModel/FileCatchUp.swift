@@ -87,6 +87,30 @@ public struct FileCatchUp: Sendable, Hashable {
         }
     }
 
+    /// A tmpfs that somebody had mounted in the guest and that the groups use: the next boot does not mount it by itself.
+    public struct MemoryMount: Sendable, Hashable {
+        /// Where.
+        public var path: KernelString
+        /// `mnt_devname`
+        public var source: KernelString
+        /// What mount(2) is told as data.
+        public var options: String
+        /// MS_* of mount(2).
+        public var flags: UInt64
+        /// `s_dev`, which programs see as `st_dev` of what is in it.
+        public var device: UInt64
+
+        public init(path: KernelString, source: KernelString, options: String, flags: UInt64, device: UInt64) {
+            self.path = path
+            self.source = source
+            self.options = options
+            self.flags = flags
+            self.device = device
+        }
+    }
+
+    /// One that lies in another comes after it.
+    public var mounts: [MemoryMount] = []
     /// Directories before what is in them.
     public var entries: [Entry] = []
     public var removals: [Removal] = []

@@ -31,8 +31,9 @@ public struct Mount: Sendable, Hashable {
     public var isDeleted = false
     /// Size of the file that it shows; nil: a directory.
     public var fileBytes: UInt64?
-    /// Of a binfmt_misc: how many formats are registered.
-    public var formats = 0
+    /// Of a binfmt_misc: what is registered, and how many formats beyond that could not be read.
+    public var formats: [BinaryFormat] = []
+    public var unknownFormats = 0
     /// Where it is mounted, seen from the root of the namespace.
     public var point: KernelString
     /// MS_* of mount(2), without those of propagation.
@@ -48,6 +49,8 @@ public struct Mount: Sendable, Hashable {
     public var isUnbindable = false
     /// Where the guest itself, outside of the namespace, sees the same place; nil: nowhere.
     public var guestPath: KernelString?
+    /// Whether the guest sees it in a mount of the whole filesystem.
+    public var isWhollyInGuest = false
     /// Whether it is a place on a disk.
     public var isOnBlockDevice = false
     /// MS_* of the guest's own mount of that place.
@@ -75,10 +78,11 @@ extension Mount {
     /// Where the guest mounts memory as it boots, wherever it was booted from.
     public static let memoryOfTheGuest: Set<KernelString> = ["/run", "/dev/shm", "/tmp", "/run/lock"]
 
-    /// Whether it shows a part of the guest's memory that is empty after a reboot, such as a file below /run that a container's runtime has put there.
+    /// Whether it shows something of the guest's memory that a new boot does not put there: a file below /run that a container's runtime has made, or a tmpfs
+    /// that somebody has mounted, such as the /dev/shm of several containers.
     public var showsLostMemory: Bool {
         guard typeName == "tmpfs", !isDeleted, let path = guestPath, !Self.memoryOfTheGuest.contains(path) else { return false }
-        return Self.memoryOfTheGuest.contains { path.isPath(atOrBelow: $0) }
+        return isWhollyInGuest || Self.memoryOfTheGuest.contains { path.isPath(atOrBelow: $0) }
     }
 }
 

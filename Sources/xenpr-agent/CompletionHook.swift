@@ -40,7 +40,7 @@ extension GroupRestore {
     /// Packets pass when all else is as it was.
     /// - Returns: what could not be done.
     fileprivate func complete() -> [String] {
-        completeNetworkSettings() + completeLinks() + completeThreads() + completeRoot() + completePipes()
+        completeNetworkSettings() + completeLinks() + completeThreads() + completeRoot() + completeFormats() + completePipes()
             + completeSockets() + completePacketFilters() + completeConnections()
     }
 

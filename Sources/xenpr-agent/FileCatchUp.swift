@@ -235,16 +235,16 @@ struct FileCatchUp {
         }
         synchronizeDirectory(parent(of: "/" + path))
     }
+}
 
-    /// An absolute path without its leading slash; refuses one that could lead elsewhere than it says.
-    func relative(_ path: String) throws(AgentError) -> String {
-        guard path.utf8.first == UInt8(ascii: "/"), path.utf8.count > 1, path.utf8.count < 4096, !path.utf8.contains(0) else {
-            throw AgentError(description: "its path is not absolute")
-        }
-        let components = path.dropFirst().split(separator: "/", omittingEmptySubsequences: false)
-        guard components.allSatisfy({ !$0.isEmpty && $0 != "." && $0 != ".." }) else {
-            throw AgentError(description: "its path is not in its plain form")
-        }
-        return components.joined(separator: "/")
+/// An absolute path without its leading slash; refuses one that could lead elsewhere than it says.
+func relative(_ path: String) throws(AgentError) -> String {
+    guard path.utf8.first == UInt8(ascii: "/"), path.utf8.count > 1, path.utf8.count < 4096, !path.utf8.contains(0) else {
+        throw AgentError(description: "its path is not absolute")
     }
+    let components = path.dropFirst().split(separator: "/", omittingEmptySubsequences: false)
+    guard components.allSatisfy({ !$0.isEmpty && $0 != "." && $0 != ".." }) else {
+        throw AgentError(description: "its path is not in its plain form")
+    }
+    return components.joined(separator: "/")
 }

@@ -11,6 +11,7 @@ struct RecoveryManifest {
     /// Seconds since the epoch, by the dead kernel's clock; nil: not known.
     let crashedAt: Int64?
     let groups: [Group]
+    let memoryMounts: [MemoryMount]
     let files: [File]
     let removed: [Removed]
     let directories: [Listing]
@@ -43,6 +44,8 @@ struct RecoveryManifest {
         let mounts: [Mount]
         /// Where the guest has to have something mounted.
         let requiredMounts: [String]
+        /// What has to be registered with binfmt_misc, whatever it says: the kernel takes it apart.
+        let formats: [(name: String, registration: [UInt8], isEnabled: Bool)]
         /// Network devices that have to have these numbers.
         let requiredDevices: [(name: String, number: Int32)]
         /// Numbers N of the /dev/pts/N that it had both ends of, or the master.
@@ -275,6 +278,18 @@ struct RecoveryManifest {
         let contentOffset: Int64
     }
 
+    /// A tmpfs that the guest had mounted.
+    struct MemoryMount {
+        let path: String
+        let source: String
+        /// What mount(2) is told as data.
+        let options: [(name: String, value: String)]
+        /// MS_*, none but those that a mount has for itself.
+        let flags: UInt64
+        /// What its device number was, the major number being 0.
+        let minor: UInt32
+    }
+
     /// A directory that changed, with all its names.
     struct Listing {
         let path: String
@@ -315,6 +330,7 @@ struct RecoveryManifest {
         var groups: [Group] = []
         for value in json["groups"]?.arrayValue ?? [] { groups.append(try Group(value)) }
         self.groups = groups
+        memoryMounts = (json["memory_mounts"]?.arrayValue ?? []).compactMap(MemoryMount.init)
         var files: [File] = []
         for value in json["files"]?.arrayValue ?? [] { files.append(try File(value)) }
         self.files = files
@@ -375,6 +391,14 @@ extension RecoveryManifest.Group {
                 let number = device["number"]?.integerValue.flatMap({ Int32(exactly: $0) })
             else { return nil }
             return (name, number)
+        }
+        formats = (json["formats"]?.arrayValue ?? []).compactMap { format in
+            let bytes = (format["registration"]?.arrayValue ?? []).map { $0.integerValue.flatMap { UInt8(exactly: $0) } }
+            guard let name = format["name"]?.stringValue, !name.isEmpty, name != ".", name != "..", name != "register",
+                name != "status", !name.utf8.contains(where: { $0 == 0 || $0 == UInt8(ascii: "/") }), !bytes.isEmpty,
+                !bytes.contains(nil)
+            else { return nil }
+            return (name, bytes.compactMap(\.self), format["enabled"]?.boolValue ?? true)
         }
         requiredMounts = (json["required_mounts"]?.arrayValue ?? []).compactMap { $0["path"]?.stringValue }
         pseudoTerminals = (json["pseudo_terminals"]?.arrayValue ?? []).compactMap {
@@ -515,7 +539,7 @@ extension RecoveryManifest.Cgroup {
 
 extension RecoveryManifest.Group {
     /// MS_RDONLY, NOSUID, NODEV, NOEXEC, NOSYMFOLLOW, NOATIME, NODIRATIME, RELATIME and STRICTATIME: what a mount has for itself.
-    private static let mountFlags: UInt64 = 0xf | 1 << 8 | 1 << 10 | 1 << 11 | 1 << 21 | 1 << 24
+    fileprivate static let mountFlags: UInt64 = 0xf | 1 << 8 | 1 << 10 | 1 << 11 | 1 << 21 | 1 << 24
 
     /// What changes how an overlay works, and not what it is made of.
     private static let overlayOptions: Set<Substring> = [
@@ -675,6 +699,28 @@ extension RecoveryManifest.File {
         otherName = json["other_name"]?.stringValue
         modified = json["modified"].flatMap(RecoveryManifest.Time.init)
         accessed = json["accessed"].flatMap(RecoveryManifest.Time.init)
+    }
+}
+
+extension RecoveryManifest.MemoryMount {
+    /// What a tmpfs may be told (shmem_parameters of mm/shmem.c).
+    private static let names: Set<Substring> = ["mode", "size", "nr_inodes", "uid", "gid"]
+
+    fileprivate init?(_ json: JSONValue) {
+        guard let path = json["path"]?.stringValue, let source = json["source"]?.stringValue, source.utf8.count < 4096,
+            !source.utf8.contains(0), let options = json["options"]?.stringValue
+        else { return nil }
+        let parts = options.split(separator: ",").map { $0.split(separator: "=", maxSplits: 1) }
+        guard
+            parts.allSatisfy({
+                $0.count == 2 && Self.names.contains($0[0]) && $0[1].utf8.allSatisfy { 0x30...0x39 ~= $0 || $0 == 0x6b }
+            })
+        else { return nil }
+        self.path = path
+        self.source = source
+        self.options = parts.map { (String($0[0]), String($0[1])) }
+        flags = UInt64(clamping: json["flags"]?.integerValue ?? 0) & RecoveryManifest.Group.mountFlags
+        minor = UInt32(clamping: json["minor"]?.integerValue ?? 0)
     }
 }
 

@@ -45,7 +45,12 @@ struct RestoreCommand {
         var report = RestoreReport(id: manifest.id)
         report.measure("files") { report in
             var catchUp = FileCatchUp(volume: directory, recovery: manifest.id, crashedAt: manifest.crashedAt)
+            let mounts = MemoryMounts(manifest.memoryMounts)
+            for mount in manifest.memoryMounts {
+                do throws(AgentError) { try mounts.mount(mount) } catch { catchUp.note(error, at: mount.path) }
+            }
             catchUp.apply(files: manifest.files, removed: manifest.removed, directories: manifest.directories)
+            mounts.finish()
             report.files = catchUp.problems
             printError("files: \(catchUp.files) caught up, \(catchUp.bytes) bytes, \(catchUp.problems.count) with a problem")
             return catchUp.bytes

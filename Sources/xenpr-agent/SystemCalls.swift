@@ -101,6 +101,13 @@ enum System {
         return unsafe data.withCString { unsafe Glibc.mount(device, directory, type, flags, $0) }
     }
 
+    /// A new filesystem, as a mount that is nowhere yet; `attributes` are MOUNT_ATTR_* of fsmount(2). Negative where it cannot be made.
+    static func makeMount(_ type: String, _ options: [(name: String, value: String)], attributes: UInt32) -> Int32 {
+        guard let filesystem = Descriptor(taking: unsafe xpr_new_filesystem(type)) else { return -1 }
+        for (name, value) in options where unsafe xpr_set_option(filesystem.number, name, value) != 0 { return -1 }
+        return xpr_make_mount(filesystem.number, attributes)
+    }
+
     /// Takes a mount out of the tree of files at once; it ends when nothing uses it (MNT_DETACH).
     @discardableResult
     static func unmount(_ directory: String) -> Int32 { unsafe umount2(directory, Int32(MNT_DETACH)) }

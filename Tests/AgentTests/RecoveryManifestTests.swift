@@ -32,6 +32,32 @@ import Testing
         #expect(manifest.removed.first?.inode == 13)
     }
 
+    @Test func aTmpfsIsToldNoMoreThanATmpfsMayBe() throws {
+        func mounts(_ options: String, flags: Int = 2) throws -> [RecoveryManifest.MemoryMount] {
+            let made = """
+                "memory_mounts": [{"path": "/srv/m", "source": "none", "options": "\(options)", "flags": \(flags), "minor": 60}], "removed"
+                """
+            return try parse(Self.replacing("\"removed\"", by: made)).memoryMounts
+        }
+        let mount = try #require(try mounts("mode=0755,size=64k").first)
+        #expect(mount.path == "/srv/m" && mount.minor == 60 && mount.flags == 2)
+        #expect(mount.options.map(\.name) == ["mode", "size"] && mount.options.map(\.value) == ["0755", "64k"])
+        #expect(try mounts("mode=0755", flags: 1 << 14 | 4).first?.flags == 4, "MS_REC is none of its own flags")
+        #expect(try mounts("mode=0755,source=/etc").isEmpty)
+        #expect(try mounts("size=1;2").isEmpty)
+    }
+
+    @Test func formatsHaveNamesOfFiles() throws {
+        func formats(_ name: String, _ bytes: String = "58, 255") throws -> [String] {
+            let made =
+                "\"formats\": [{\"name\": \"\(name)\", \"registration\": [\(bytes)], \"enabled\": false}], \"root_pid\": 2001"
+            return try parse(Self.replacing("\"root_pid\": 2001", by: made)).groups.flatMap(\.formats).map(\.name)
+        }
+        #expect(try formats("wasm") == ["wasm"])
+        for name in ["register", "status", "..", "a/b", ""] { #expect(try formats(name).isEmpty) }
+        #expect(try formats("wasm", "58, 256").isEmpty)
+    }
+
     @Test func refusesEveryTruncation() {
         for length in 0..<Self.whole.utf8.count {
             #expect(throws: AgentError.self) { try RecoveryManifest(parsing: Array(Self.whole.utf8.prefix(length))) }

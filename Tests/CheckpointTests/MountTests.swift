@@ -283,7 +283,11 @@ import Testing
         #expect(verdict(with(Self.mount(30, below: 20, "autofs", "/auto", device: 9))) == .refused)
         var formats = Self.mount(30, below: 20, "binfmt_misc", "/formats", device: 9)
         #expect(verdict(with(formats)) == .full)
-        formats.formats = 1
+        formats.formats = [
+            BinaryFormat(name: "wasm", recognition: .fileExtension(Array("wasm".utf8)), interpreter: "/bin/wasm")
+        ]
+        #expect(verdict(with(formats)) == .full, "the agent registers it")
+        formats.unknownFormats = 1
         #expect(verdict(with(formats)) == .degraded)
         let part = Self.mount(30, below: 20, "proc", "/proc/sys", root: "/sys", device: 0x2b)
         #expect(verdict(with(part)) == .full)
@@ -303,7 +307,10 @@ import Testing
         }
         #expect(verdict(with(tmpfs("/dev/shm"))) == .full)
         #expect(verdict(with(tmpfs("/run/service"))) == .full)
-        #expect(verdict(with(tmpfs("/srv/memory"))) == .refused, "which nobody mounts after a reboot")
+        #expect(verdict(with(tmpfs("/srv/memory"))) == .refused, "of which the guest shows a part only")
+        var whole = tmpfs("/srv/memory")
+        whole.isWhollyInGuest = true
+        #expect(verdict(with(whole)) == .full && whole.showsLostMemory, "the agent mounts it again")
         #expect(tmpfs("/run/service").showsLostMemory && !tmpfs("/run").showsLostMemory && !tmpfs("/runner").showsLostMemory)
         #expect(verdict(with(Self.mount(30, below: 20, "tmpfs", "/y", device: 8))) == .refused, "its contents were not read")
         func place(_ path: KernelString) -> Mount {

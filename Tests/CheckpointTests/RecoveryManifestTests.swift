@@ -28,6 +28,10 @@ import Testing
         group.links = [RecoveryManifest.Link(device: "eth0", peer: peer, bridge: bridge)]
         group.networkSettings = [NetworkSetting(path: "net/ipv4/ip_forward", value: "1")]
         group.requiredMounts = ["/srv/a mount"]
+        group.formats = [.init(name: "wasm", registration: Array(":wasm:E::wasm::/w:".utf8), isEnabled: false)]
+        manifest.memoryMounts = [
+            .init(path: "/srv/memory", source: "none", options: "mode=0755,size=64k", flags: 1 << 24, minor: 63)
+        ]
         group.pipes = [
             RecoveryManifest.Pipe(
                 pid: 2000, descriptor: 4, contents: "packets-1", pieces: [Pipe.Piece(byteCount: 6, isPacket: true)])

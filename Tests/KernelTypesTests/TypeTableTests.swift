@@ -34,6 +34,17 @@ import Testing
         #expect(outer.optional("gone") == nil)
     }
 
+    @Test func findsStructuresBehindTypedefs() throws {
+        var types = SyntheticTypes()
+        let u32 = types.integer("u32", size: 4)
+        _ = types.typedef("node", of: u32)
+        let anonymous = types.structure("", size: 8, [("a", u32, 0), ("b", u32, 4)])
+        _ = types.typedef("node", of: types.typedef("other", of: anonymous))
+        let table = try TypeTable(btf: types.bytes)
+        #expect(try table.structure(typedef: "node").field("b").offset == 4)
+        #expect(throws: KernelError.self) { try table.structure(typedef: "u32") }
+    }
+
     @Test func placesBitFields() throws {
         let flags = try TypeTable(btf: Self.section()).structure("flags")
         #expect(try flags.field("low") == Field(offset: 0, size: 1, bits: .init(first: 0, count: 3)))

@@ -3,8 +3,9 @@ import Testing
 @testable import xenpr_lab
 
 @Suite struct ZdtmBatchTests {
-    private func program(_ name: String, hasHook: Bool = false) -> ZdtmProgram {
-        ZdtmProgram(name: name, command: "", flavors: ["ns"], flags: [], dependencies: [], hasHook: hasHook)
+    private func program(_ name: String, source: String? = nil, hasHook: Bool = false) -> ZdtmProgram {
+        ZdtmProgram(
+            name: name, source: source ?? name, command: "", flavors: ["ns"], flags: [], dependencies: [], hasHook: hasHook)
     }
 
     @Test func programsWithHooksAreKeptApart() {
@@ -13,6 +14,13 @@ import Testing
         #expect(batches.count == 4)
         #expect(batches.allSatisfy { $0.count <= 30 && $0.count(where: \.hasHook) == 1 })
         #expect(Set(batches.joined().map(\.name)).count == 74)
+    }
+
+    @Test func programsOfOneSourceAreKeptApart() {
+        let programs = (1...40).map { program("p\($0)") } + [program("auto"), program("manual", source: "auto")]
+        let batches = Zdtm.batches(of: programs, size: 30)
+        #expect(batches.map(\.count) == [21, 21])
+        #expect(batches.allSatisfy { batch in batch.count { $0.source == "auto" } == 1 })
     }
 
     @Test func withoutHooksThereAreAsFewAsCanBe() {

@@ -80,6 +80,18 @@ int xpr_set_socket_option(int socket, int level, int number, int value);
 /// openat2(2) that follows no symbolic link and does not leave `directory`. `flags` as of open(2); O_CLOEXEC is added.
 int xpr_open_beneath(int directory, const char *path, uint64_t flags, uint64_t mode);
 
+/// Begins to make a filesystem (fsopen(2)).
+int xpr_new_filesystem(const char *type);
+
+/// Tells a filesystem that is being made an option or its source (FSCONFIG_SET_STRING of fsconfig(2)).
+int xpr_set_option(int filesystem, const char *name, const char *value);
+
+/// Makes the filesystem (FSCONFIG_CMD_CREATE) and a mount of it that is nowhere (fsmount(2)); `attributes` are MOUNT_ATTR_*.
+int xpr_make_mount(int filesystem, unsigned int attributes);
+
+/// Puts such a mount over an open directory (move_mount(2)).
+int xpr_attach_mount(int mount, int directory);
+
 /// A netlink socket that receives the kernel's device events (NETLINK_KOBJECT_UEVENT).
 int xpr_device_events(void);
 

@@ -101,6 +101,7 @@ struct DirtyFileWalk {
                 files.note(fault, object: "filesystem at \(KernelString(bytes: filesystem.mountPoint))", field: "s_inodes")
             }
             let directories = directories(of: filesystem)
+            let known = catchUp.entries.count
             for inode in inodes {
                 do throws(MemoryFault) {
                     if filesystem.isInMemory {
@@ -112,12 +113,33 @@ struct DirtyFileWalk {
                     files.note(error, object: "inode \(inode)", field: "inode")
                 }
             }
+            if filesystem.isInMemory, catchUp.entries.count > known { add(filesystem) }
+        }
+    }
+
+    /// Has a tmpfs of which something is needed mounted again, unless every boot mounts it.
+    private mutating func add(_ filesystem: MountedFilesystem) {
+        let point = KernelString(bytes: filesystem.mountPoint)
+        guard !Mount.memoryOfTheGuest.contains(point), let layout = dead.layout.mounts else { return }
+        do throws(MemoryFault) {
+            let mount = filesystem.mount - layout.embedded.offset
+            let source = try kernel.pointer(layout.source, of: mount)
+            catchUp.mounts.append(
+                FileCatchUp.MemoryMount(
+                    path: point,
+                    source: KernelString(source.isNull ? "none" : try kernel.memory.string(at: source, limit: 4096)),
+                    options: try kernel.mountOptions(
+                        ofSuperblock: filesystem.identity.superblock, type: filesystem.identity.typeName, layout),
+                    flags: MountFlags.forMount(try kernel.value(layout.flags, of: mount)), device: filesystem.identity.device))
+        } catch {
+            files.note(error, object: "filesystem at \(point)", field: "mnt_devname")
         }
     }
 
     /// What was found, in the order in which it is to be applied.
     consuming func result() -> FileCatchUp {
         catchUp.entries.sort { $0.path.bytes.lexicographicallyPrecedes($1.path.bytes) }
+        catchUp.mounts.sort { $0.path.bytes.lexicographicallyPrecedes($1.path.bytes) }
         let present = self.present
         catchUp.removals.removeAll { present.contains($0.path.bytes) }
         var seen: Set<FileCatchUp.Removal> = []

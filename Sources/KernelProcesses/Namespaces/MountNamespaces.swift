@@ -118,7 +118,9 @@ extension GroupBuilder {
             result.fileBytes = try reader.value(fields.inode.size, of: inode)
         }
         result.isOnBlockDevice = filesystem.isOnBlockDevice
-        if filesystem.typeName == "binfmt_misc" { result.formats = try formats(below: root, &guest) }
+        if filesystem.typeName == "binfmt_misc" {
+            (result.formats, result.unknownFormats) = try formats(below: root, of: superblock, &guest)
+        }
         let bits = try reader.value(layout.flags, of: mount)
         result.flags = MountFlags.forMount(bits)
         result.filesystemFlags = MountFlags.forFilesystem(try reader.value(fields.superblock.flags, of: superblock))
@@ -127,7 +129,7 @@ extension GroupBuilder {
         result.isUnbindable = propagation.isUnbindable
         let master = try reader.pointer(layout.master, of: mount)
         if !master.isNull { result.masterGroup = try reader.int32(layout.group, of: master) }
-        result.options = try options(ofSuperblock: superblock, type: filesystem.typeName, layout)
+        result.options = try reader.mountOptions(ofSuperblock: superblock, type: filesystem.typeName, layout)
         if isRoot, filesystem.typeName == "overlay" {
             result.overlay = try overlay(ofSuperblock: superblock, guest: &guest, layout)
         }
@@ -135,26 +137,9 @@ extension GroupBuilder {
             result.guestPath = KernelString(bytes: place.path)
             result.guestFlags = MountFlags.forMount(try reader.value(layout.flags, of: place.mount))
             result.guestGroup = try self.propagation(of: place.mount, layout).group
+            result.isWhollyInGuest = place.isWhole
         }
         return result
-    }
-
-    /// The names in a binfmt_misc but for `register` and `status`.
-    private func formats(below root: VirtualAddress, _ guest: inout GuestMounts) throws(MemoryFault) -> Int {
-        let paths = kernel.layout.files.paths
-        let walk = FilesystemWalk(kernel: kernel.reader, layout: kernel.layout.files)
-        var names = 0
-        let children = try walk.children(of: root)
-        guest.steps += children.count
-        guard guest.steps <= Self.placeLimit else { throw MemoryFault(.damaged("too many mounts"), at: root) }
-        for child in children {
-            guard try !kernel.reader.pointer(paths.dentryInode, of: child).isNull,
-                try !kernel.reader.isUnhashed(child, layout: paths)
-            else { continue }
-            let name = try kernel.reader.name(of: child, layout: paths)
-            if name != Array("register".utf8), name != Array("status".utf8) { names += 1 }
-        }
-        return names
     }
 
     /// The group of a shared mount, 0 for others.
@@ -173,11 +158,11 @@ extension GroupBuilder {
         return (flags & 1 == 0 ? 0 : try reader.int32(layout.group, of: mount), flags & 2 != 0)
     }
 
-    /// Where the guest itself sees a directory or file of a filesystem: through a mount of that group, if there is one.
+    /// Where the guest itself sees a directory or file of a filesystem: through a mount of that group, if there is one, or one that shows the whole of it.
     func guestPlace(
         of dentry: VirtualAddress, on superblock: VirtualAddress, group: Int32, _ guest: inout GuestMounts,
         _ mounts: MountLayout
-    ) throws(MemoryFault) -> (path: [UInt8], mount: VirtualAddress)? {
+    ) throws(MemoryFault) -> (path: [UInt8], mount: VirtualAddress, isWhole: Bool)? {
         let walk = FilesystemWalk(kernel: kernel.reader, layout: kernel.layout.files)
         let layout = kernel.layout.files
         var above: Set<VirtualAddress> = []
@@ -186,93 +171,25 @@ extension GroupBuilder {
         while above.count < 4096, above.insert(current).inserted {
             current = try kernel.reader.pointer(layout.paths.dentryParent, of: current)
         }
-        var found: (path: [UInt8], mount: VirtualAddress)?
+        var found: (path: [UInt8], mount: VirtualAddress, isWhole: Bool)?
+        let top = try kernel.reader.pointer(layout.superblock.root, of: superblock)
         var known = guest.ofSuperblock[superblock] ?? []
         if guest.ofSuperblock[superblock] == nil { known = try walk.guestMounts(of: superblock) }
         guest.ofSuperblock[superblock] = known
         guest.steps += known.count
         guard guest.steps <= Self.placeLimit else { throw MemoryFault(.damaged("too many mounts"), at: superblock) }
         for mount in known {
-            guard above.contains(try kernel.reader.pointer(layout.catchUp.mountRoot, of: mount)) else { continue }
+            let root = try kernel.reader.pointer(layout.catchUp.mountRoot, of: mount)
+            guard above.contains(root) else { continue }
             let path = try kernel.reader.path(
                 mount: mount + layout.catchUp.mountEmbedded.offset, dentry: dentry, layout: layout.paths)
             if path.isDeleted { continue }
             let own = try propagation(of: mount, mounts).group
-            if own != 0, own == group { return (path.bytes, mount) }
-            if found == nil { found = (path.bytes, mount) }
+            if own != 0, own == group { return (path.bytes, mount, root == top) }
+            if found == nil || (root == top && found?.isWhole == false) { found = (path.bytes, mount, root == top) }
         }
         return found
     }
-
-    /// What the filesystem would have to be mounted with to be the same again.
-    private func options(ofSuperblock superblock: VirtualAddress, type: String, _ layout: MountLayout) throws(MemoryFault)
-        -> String
-    {
-        let reader = kernel.reader
-        let info = try reader.pointer(layout.superblockInfo, of: superblock)
-        guard !info.isNull else { return "" }
-        func octal(_ field: Field) throws(MemoryFault) -> String {
-            String(try reader.value(field, of: info) & 0o7777, radix: 8)
-        }
-        switch type {
-        case "tmpfs":
-            guard let fields = layout.memory else { return "" }
-            var options = "mode=0\(try octal(fields.mode))"
-            // By default half of the memory, whatever that will be (shmem_default_max_blocks, shmem_default_max_inodes of mm/shmem.c).
-            let half = (try reader.variable("_totalram_pages") ?? 0) / 2
-            let blocks = try reader.value(fields.blocks, of: info)
-            if blocks != half { options += ",size=\(blocks &* 4)k" }
-            let inodes = try reader.value(fields.inodes, of: info)
-            if inodes != half { options += ",nr_inodes=\(inodes)" }
-            for (name, field) in [("uid", fields.uid), ("gid", fields.gid)] {
-                let id = try reader.uint32(field, of: info)
-                if id != 0 { options += ",\(name)=\(id)" }
-            }
-            return options
-        case "devpts":
-            guard let fields = layout.terminals else { return "newinstance" }
-            var options = "newinstance,mode=0\(try octal(fields.mode)),ptmxmode=0\(try octal(fields.masterMode))"
-            for (name, isSet, field) in [("uid", fields.hasUID, fields.uid), ("gid", fields.hasGID, fields.gid)]
-            where try reader.value(isSet, of: info) != 0 { options += ",\(name)=\(try reader.uint32(field, of: info))" }
-            return options
-        case "proc":
-            guard let fields = layout.processes else { return "" }
-            var options: [String] = []
-            let hidden = try reader.value(fields.hidden, of: info)
-            if hidden != 0 { options.append("hidepid=\(hidden)") }
-            let group = try reader.uint32(fields.group, of: info)
-            if group != 0 { options.append("gid=\(group)") }
-            // PROC_PIDONLY_ON of include/linux/proc_fs.h
-            if try reader.value(fields.onlyProcesses, of: info) == 1 { options.append("subset=pid") }
-            return options.joined(separator: ",")
-        default: return ""
-        }
-    }
-}
-
-/// From the kernel's flags (include/linux/mount.h, include/linux/fs.h) to those of mount(2).
-enum MountFlags {
-    /// MNT_* and MS_*.
-    private static let pairs: [(kernel: UInt64, call: UInt64)] = [
-        (1 << 0, 1 << 1),  // NOSUID
-        (1 << 1, 1 << 2),  // NODEV
-        (1 << 2, 1 << 3),  // NOEXEC
-        (1 << 3, 1 << 10),  // NOATIME
-        (1 << 4, 1 << 11),  // NODIRATIME
-        (1 << 5, 1 << 21),  // RELATIME
-        (1 << 6, 1 << 0),  // READONLY, RDONLY
-        (1 << 7, 1 << 8),  // NOSYMFOLLOW
-    ]
-    private static let strictAccessTime: UInt64 = 1 << 24
-
-    static func forMount(_ bits: UInt64) -> UInt64 {
-        let flags = pairs.reduce(0) { bits & $1.kernel == 0 ? $0 : $0 | $1.call }
-        // The kernel takes relatime when it is told neither.
-        return flags & (1 << 10 | 1 << 21) == 0 ? flags | strictAccessTime : flags
-    }
-
-    /// SB_RDONLY, SB_SYNCHRONOUS, SB_DIRSYNC, which are the same numbers.
-    static func forFilesystem(_ bits: UInt64) -> UInt64 { bits & (1 << 0 | 1 << 4 | 1 << 7) }
 }
 
 /// The guest's own mounts of each filesystem, looked up once.

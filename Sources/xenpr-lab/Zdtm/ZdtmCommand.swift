@@ -57,20 +57,14 @@ struct Zdtm: AsyncParsableCommand {
         if results.failed > 0 { throw ExitCode(1) }
     }
 
-    /// Programs that share a crash. What hooks make in the guest has the same names in each, so those with one are kept apart as far as there are crashes.
+    /// Programs that share a crash. What hooks make in the guest has the same names in each, and so has what programs of one source make: these are kept apart as far as
+    /// there are crashes.
     static func batches(of programs: [ZdtmProgram], size: Int) -> [[ZdtmProgram]] {
         let hooked = programs.filter(\.hasHook)
-        let others = programs.filter { !$0.hasHook }
+        let others = programs.filter { !$0.hasHook }.sorted { ($0.source, $0.name) < ($1.source, $1.name) }
         let count = max((programs.count + size - 1) / size, programs.isEmpty ? 0 : hooked.count)
         var batches = [[ZdtmProgram]](repeating: [], count: count)
-        for (index, program) in hooked.enumerated() { batches[index].append(program) }
-        var next = others[...]
-        for index in batches.indices {
-            let left = batches.count - index
-            let share = min(size - batches[index].count, (next.count + left - 1) / left)
-            batches[index] += next.prefix(max(0, share))
-            next = next.dropFirst(max(0, share))
-        }
+        for (index, program) in (hooked + others).enumerated() { batches[index % count].append(program) }
         return batches
     }
 

@@ -10,6 +10,8 @@ enum ZdtmFlavor: String, ExpressibleByArgument, CaseIterable, Sendable {
 /// PASS or FAIL in its outfile.
 struct ZdtmProgram: Sendable {
     let name: String
+    /// The program that has the same source, built in another way: what both make in the guest has the same names. Itself where there is none.
+    let source: String
     /// How its makefile starts it: `./pipe00 --pidfile=pipe00.pid --outfile=pipe00.out`.
     let command: String
     /// What `NAME.desc` says, of which zdtm.py makes: where it can run (h: the host's own namespaces), and how.
@@ -29,11 +31,17 @@ struct ZdtmProgram: Sendable {
             guard let command = commands[name] else { return nil }
             let description = (try? String(contentsOfFile: "\(directory)/\(name).desc", encoding: .utf8)) ?? ""
             return ZdtmProgram(
-                name: name, command: command, flavors: try words("flavor", of: description) ?? ["h", "ns", "uns"],
+                name: name, source: source(of: name, in: directory), command: command,
+                flavors: try words("flavor", of: description) ?? ["h", "ns", "uns"],
                 flags: try words("flags", of: description) ?? [], dependencies: try list("deps", of: description),
                 hasHook: (try? String(contentsOfFile: "\(directory)/\(name).hook", encoding: .utf8))?.contains("--post-start")
                     ?? false)
         }
+    }
+
+    private static func source(of name: String, in directory: String) -> String {
+        let target = try? FileManager.default.destinationOfSymbolicLink(atPath: "\(directory)/\(name).c")
+        return target.map { $0.hasSuffix(".c") ? String($0.dropLast(2)) : $0 } ?? name
     }
 
     /// Whether zdtm.py would run it in this flavor and expect it to pass; those that also run on the host are run there only.

@@ -1,9 +1,10 @@
-// As "own-root ROOT FILE DIRECTORY" it makes a mount and a pid namespace, whose process 1 has ROOT as its root and runs /own-root there, which counts
+// As "own-root ROOT FILE DIRECTORY MEMORY" it makes a mount and a pid namespace, whose process 1 has ROOT as its root and runs /own-root there, which counts
 // in /data/state. When /data/go appears it looks whether all mounts are as they were, and what is on them.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -63,6 +65,10 @@ static int enter(char **arguments) {
     bind_into(arguments[2], "etc/of-the-guest");
     need(mount(NULL, "etc/of-the-guest", NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) == 0, "guest's file");
     bind_into(arguments[3], "mnt");
+    bind_into(arguments[4], "srv");
+    need(mount("formats", "formats", "binfmt_misc", 0, NULL) == 0, "formats");
+    need(mount("hidden", "hidden", "tmpfs", 0, NULL) == 0 && mkdir("hidden/shown", 0755) == 0, "hidden");
+    bind_into("hidden/shown", "shown");
     need(syscall(SYS_pivot_root, ".", ".") == 0 && umount2(".", MNT_DETACH) == 0 && chdir("/data") == 0, "pivot_root");
     for (int fd = 0; fd < 3; fd++) {
         int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -111,9 +117,77 @@ static void compare(int fd, uint64_t words, const char *what) {
 static char before[LINES][WIDTH], after[LINES][WIDTH];
 static int before_count, held, removed, hole, watches, directory_watch, file_watch;
 static uint64_t *shared;
+static dev_t memory_device;
+static pid_t other;
 static char long_name[200];
 
+// Another mount namespace, in which the only name that a file has left is not to be seen. It says by how it ends whether it still has that file.
+static void other_namespace(void) {
+    int ready[2];
+    need(pipe(ready) == 0, "pipe");
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    make("/shown/file", 100);
+    need(link("/hidden/shown/file", "/hidden/elsewhere") == 0, "link");
+    other = fork();
+    if (other == 0) {
+        int fd = open("/shown/file", O_RDWR), number;
+        struct stat before, after;
+        if (unshare(CLONE_NEWNS) != 0 || umount("/hidden") != 0 || fd < 0 || unlink("/shown/file") != 0) _exit(2);
+        if (fstat(fd, &before) != 0 || before.st_nlink != 1 || write(ready[1], "r", 1) != 1) _exit(3);
+        sigwait(&set, &number);
+        compare(fd, 100, "file");
+        if (errors || access("/shown/file", F_OK) == 0) _exit(4);
+        if (fstat(fd, &after) != 0 || after.st_nlink != 1 || pwrite(fd, "seen", 4, 0) != 4) _exit(5);
+        _exit(0);
+    }
+    char byte;
+    need(read(ready[0], &byte, 1) == 1, "other namespace");
+    close(ready[0]);
+    close(ready[1]);
+}
+
+static void check_other(void) {
+    int status = 0;
+    kill(other, SIGUSR1);
+    if (waitpid(other, &status, 0) != other || status != 0) wrong("what has a name in another mount namespace only");
+    char bytes[4] = "";
+    int fd = open("/hidden/elsewhere", O_RDONLY);
+    if (read(fd, bytes, 4) != 4 || memcmp(bytes, "seen", 4) != 0) wrong("the name leads to another file");
+    close(fd);
+}
+
+static const char format[] = "enabled\ninterpreter /own-root\nflags: \nextension .xenprcase\n";
+
+static void check_format(void) {
+    char text[256] = "";
+    int fd = open("/formats/xenpr-case", O_RDONLY);
+    if (read(fd, text, sizeof text - 1) < 0 || strcmp(text, format) != 0) wrong("format");
+    close(fd);
+    fd = open("/formats/xenpr-magic", O_RDONLY);
+    memset(text, 0, sizeof text);
+    if (read(fd, text, sizeof text - 1) < 0 || !strstr(text, "disabled") || !strstr(text, "offset 4\nmagic 007f3a\nmask fffe00")) wrong("magic");
+    close(fd);
+}
+
+static void write_to(const char *path, const char *text) {
+    int fd = open(path, O_WRONLY);
+    need(write(fd, text, strlen(text)) == (ssize_t)strlen(text), text);
+    close(fd);
+}
+
 static void prepare(void) {
+    write_to("/formats/register", ":xenpr-case:E::xenprcase::/own-root:");
+    write_to("/formats/register", ":xenpr-magic:M:4:\\x00\\x7f\\x3a:\\xff\\xfe\\x00:/own-root:P");
+    write_to("/formats/xenpr-magic", "0");
+    check_format();
+    need(errors == 0, "formats");
+    other_namespace();
+    struct stat status;
+    need(stat("/srv", &status) == 0, "memory of the guest");
+    memory_device = status.st_dev;
     before_count = mounts(before);
     make("/dev/shm/file", WORDS);
     held = open("/dev/shm/file", O_RDWR);
@@ -177,6 +251,10 @@ static void verify(void) {
     char bytes[4];
     if (pread(hole, bytes, 4, 300000) != 3 || memcmp(bytes, "end", 3) != 0 || pread(hole, bytes, 1, 5) != 1 || bytes[0]) wrong("hole");
     watch();
+    check_format();
+    check_other();
+    if (stat("/srv", &status) != 0 || status.st_dev != memory_device) wrong("the guest's tmpfs has another device number");
+    close(open("/srv/new", O_WRONLY | O_CREAT | O_EXCL, 0600));
     fd = open(long_name, O_RDONLY);
     compare(fd, 3, "file of a long name");
     close(fd);
@@ -192,7 +270,7 @@ static void verify(void) {
 }
 
 int main(int count, char **arguments) {
-    if (count == 4) return enter(arguments);
+    if (count == 5) return enter(arguments);
     int state = open("/data/state", O_RDWR | O_CREAT | O_EXCL, 0644);
     prepare();
     int verified = 0;
