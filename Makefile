@@ -4,10 +4,8 @@
 PACKAGES = build-essential pkg-config libxen-dev zlib1g-dev liblzo2-dev libsnappy-dev libzstd-dev libsqlite3-dev libcurl4-openssl-dev \
 	qemu-system-x86 qemu-utils makedumpfile mmdebstrap busybox-static cpio e2fsprogs openssh-client iproute2 util-linux xz-utils
 
-# Programs of the host and the control domain, which must not need Swift's libraries there.
-HOST_PROGRAMS = xenpr xenprd xenpr-lab xenpr-fuzz
-# Programs that are alone in their world: the minor's process 1, and the agent on any distribution.
-STATIC_PROGRAMS = xenpr-minor xenpr-agent
+# None of them needs Swift's libraries where it runs, and the agent and the minor's process 1 none at all (Package.swift).
+PROGRAMS = xenpr xenprd xenpr-minor xenpr-agent xenpr-lab xenpr-fuzz
 
 LAB = .build/release/xenpr-lab
 # The memory of a dead guest with all cases in it, which the dump tests read, and beside it (.truth) what was recorded of them while they lived.
@@ -97,10 +95,8 @@ table: build
 	$(LAB) table README.md Tests/Cases
 
 build: packages
-	for program in $(HOST_PROGRAMS); do \
+	for program in $(PROGRAMS); do \
 		swift build -c release --static-swift-stdlib --product $$program || exit 1; done
-	for program in $(STATIC_PROGRAMS); do \
-		swift build -c release --scratch-path .build-static -Xswiftc -static-executable --product $$program || exit 1; done
 
 lint:
 	swift format lint -s -p -r Package.swift Sources Tests
@@ -125,14 +121,14 @@ install:
 	install -D -m 644 Support/xenprd.service $(DESTDIR)/lib/systemd/system/xenprd.service
 	[ -e $(DESTDIR)/etc/xenpr/xenprd.toml ] || install -D -m 644 Support/xenprd.toml $(DESTDIR)/etc/xenpr/xenprd.toml
 	install -D -m 644 /boot/vmlinuz-$(KERNEL) $(DESTDIR)/usr/lib/xenpr/minor-vmlinuz
-	Support/make-initrd --init .build-static/release/xenpr-minor --modules /lib/modules/$(KERNEL) \
+	Support/make-initrd --init .build/release/xenpr-minor --modules /lib/modules/$(KERNEL) \
 		--module xen-privcmd --module xen-blkfront --optional crc32c_generic --module ext4 \
 		--out $(DESTDIR)/usr/lib/xenpr/minor-initrd
 
 # The part of each protected guest; the two files can also be copied there.
 install-agent:
-	install -D -m 755 .build-static/release/xenpr-agent $(DESTDIR)/usr/sbin/xenpr-agent
+	install -D -m 755 .build/release/xenpr-agent $(DESTDIR)/usr/sbin/xenpr-agent
 	install -D -m 644 Support/xenpr-agent.service $(DESTDIR)/lib/systemd/system/xenpr-agent.service
 
 clean:
-	rm -rf .build .build-static
+	rm -rf .build

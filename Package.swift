@@ -13,8 +13,11 @@ func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: strict)
 }
 
-func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .executableTarget(name: name, dependencies: dependencies, swiftSettings: strict)
+/// - Parameter standsAlone: it needs no library where it runs, as the first process of the minor, or the agent on any distribution.
+func program(_ name: String, _ dependencies: [Target.Dependency], standsAlone: Bool = false) -> Target {
+    .executableTarget(
+        name: name, dependencies: dependencies, swiftSettings: strict,
+        linkerSettings: standsAlone ? [.unsafeFlags(["-static-executable"], .when(configuration: .release))] : [])
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -101,7 +104,7 @@ let package = Package(
         program(
             "xenprd",
             [
-                "Daemon", "XenControl", logging, lifecycle, unixSignals, subprocess, system, toml, arguments,
+                "Daemon", "XenControl", "CLinux", logging, lifecycle, unixSignals, subprocess, system, toml, arguments,
             ]),
         program(
             "xenpr",
@@ -118,8 +121,8 @@ let package = Package(
                 "Salvage", "KernelProcesses", "KernelObjects", "GuestMemory", "GuestDisks", "PlainJSON", "XenSource",
                 "XenControl",
                 "CLinux",
-            ]),
-        program("xenpr-agent", ["PlainJSON", "NetlinkMessages", "CLinux"]),
+            ], standsAlone: true),
+        program("xenpr-agent", ["PlainJSON", "NetlinkMessages", "CLinux"], standsAlone: true),
         program("xenpr-lab", ["PlainJSON", arguments, logging, subprocess, system, toml]),
 
         program("xenpr-fuzz", ["Mutation", "DumpSource", arguments, subprocess, system]),

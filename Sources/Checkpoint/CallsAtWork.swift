@@ -34,7 +34,9 @@ struct CallsAtWork {
                 return Obstacle(
                     .refused, pid: process.pid, reason: "memory was being moved (mremap), and is partly in both places")
             }
-            if SystemCallNumber.onceOnly.contains(number), !isSettled {
+            // fallocate with FALLOC_FL_COLLAPSE_RANGE or FALLOC_FL_INSERT_RANGE, which may wait in its middle.
+            let movesBlocks = number == SystemCallNumber.fallocate && thread.registers.si & 0x28 != 0
+            if movesBlocks || SystemCallNumber.onceOnly.contains(number) && !isSettled {
                 return Obstacle(
                     .degraded, pid: process.pid,
                     reason: "system call \(number) was at work; it is made again, but may have been done")

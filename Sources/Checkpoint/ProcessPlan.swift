@@ -24,12 +24,24 @@ struct ProcessPlan: Sendable {
         guard let id = process.addressSpace, let space = group.addressSpaces[id] else { return }
         checkMemory(space)
         if let ipc = namespaces.ipc, let concern = IPCAssessment.concern(about: space, in: ipc) { refuse(concern) }
-        threads = process.threads.map(RestartedThread.init)
+        let actions = process.signalActions.flatMap { group.signalActions[$0] }?.actions ?? []
+        threads = process.threads.map { RestartedThread($0, handler: Self.handler(for: $0, of: process, actions)) }
         for thread in threads { if let concern = thread.concern { degrade(concern) } }
         patches = threads.flatMap(\.patches)
         var prologues = Prologues(process, in: group)
         for concern in prologues.concerns { obstacles.append(concern) }
         makeStub(in: space, &prologues.ofThreads)
+    }
+
+    /// The handler that the thread runs before anything else; nil: none.
+    private static func handler(for thread: DeadThread, of process: DeadProcess, _ actions: [SignalAction]) -> SignalAction? {
+        let pending = (thread.pendingSignals + process.pendingSignals).map(\.signal).filter {
+            thread.signalMask >> UInt64($0 - 1) & 1 == 0
+        }
+        // SIG_DFL and SIG_IGN are no handlers. The lowest comes first (next_signal, kernel/signal.c).
+        return pending.sorted().lazy.compactMap { number in
+            actions.indices.contains(Int(number) - 1) ? actions[Int(number) - 1] : nil
+        }.first { $0.handler > 1 }
     }
 
     private mutating func degrade(_ reason: String) { obstacles.append(Obstacle(.degraded, pid: process.pid, reason: reason)) }
@@ -73,6 +85,10 @@ struct ProcessPlan: Sendable {
                 "timer \(timer.id) counts the processor time of one thread or of another process: it fires early, and may count another's from then on"
             )
         }
+        // CRIU would send it, and fail with the process.
+        if (process.pendingSignals + process.threads.flatMap(\.pendingSignals)).contains(where: { $0.signal == 9 }) {
+            refuse("it was being killed (SIGKILL)")
+        }
         if process.resourceLimits.count != 16 { refuse("its resource limits could not be read") }
         if case .stopped(let signal) = process.state, signal != 19 {
             degrade("it was stopped by signal \(signal); its parent will be told of SIGSTOP")
@@ -100,6 +116,12 @@ struct ProcessPlan: Sendable {
         // SCHED_DEADLINE and SCHED_EXT; CRIU knows the parameters of neither, and its restore fails.
         if thread.scheduling.policy > 5 {
             refuse("\(name) has the scheduling policy \(thread.scheduling.policy), which CRIU cannot set")
+        }
+        if thread.scheduling.resetsOnFork {
+            degrade("what \(name) starts has its scheduling policy too now (SCHED_RESET_ON_FORK), which CRIU does not set")
+        }
+        if let module = thread.credentials.confinement {
+            degrade("\(name) is not confined by \(module) any more, which CRIU is not told")
         }
         if thread.scheduling.hasMemoryPolicy {
             degrade("\(name) had a NUMA memory policy (set_mempolicy), which CRIU does not set")

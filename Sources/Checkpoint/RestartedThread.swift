@@ -39,15 +39,21 @@ struct RestartedThread: Sendable, Hashable {
     var resumedCall: ResumedCall?
     /// What is not exact about it, for the process's reasons.
     var concern: String?
+    private let handler: SignalAction?
 
     private static let interrupted: Int64 = -4
     private static let inputOutputError: Int64 = -5
     private static let notImplemented: Int64 = -38
     private static let restartCodes: ClosedRange<Int64> = -514 ... -512
+    /// ERESTARTSYS and ERESTARTNOHAND.
+    private static let restartSystemCode: Int64 = -512
+    private static let noHandlerCode: Int64 = -514
     private static let restartBlock: Int64 = -516
 
-    init(_ thread: DeadThread) {
+    /// - Parameter handler: of a signal that the thread takes before it does anything else.
+    init(_ thread: DeadThread, handler: SignalAction? = nil) {
         registers = thread.registers
+        self.handler = handler
         if let number = thread.unwrittenThreadID {
             patches.append(MemoryPatch(address: number.address, bytes: number.number.littleEndianBytes))
         }
@@ -61,11 +67,16 @@ struct RestartedThread: Sendable, Hashable {
         }
         switch result {
         case Self.notImplemented: resume(thread.interruptedCall, number: thread.registers.origAX, wasInterrupted: false)
+        case Self.noHandlerCode where handler != nil, Self.restartBlock where handler != nil: fail(Self.interrupted)
+        case Self.restartSystemCode where isEndedByHandler: fail(Self.interrupted)
         case Self.restartCodes: restart(number: thread.registers.origAX)
         case Self.restartBlock: resumeFromRestartBlock(thread.interruptedCall)
         default: registers.origAX = .max
         }
     }
+
+    /// Whether a call that would be made again is not, for the handler was set without SA_RESTART (handle_signal, arch/x86/kernel/signal.c).
+    private var isEndedByHandler: Bool { handler.map { $0.flags & 0x1000_0000 == 0 } ?? false }
 
     private mutating func fail(_ code: Int64) {
         registers.ax = UInt64(bitPattern: code)
@@ -111,8 +122,14 @@ struct RestartedThread: Sendable, Hashable {
             goOn(from: progress, number: number)
             return
         }
+        if SystemCallNumber.untilSignal.contains(number)
+            ? handler != nil : SystemCallNumber.waiting.contains(number) && isEndedByHandler
+        {
+            fail(Self.interrupted)
+            return
+        }
         if SystemCallNumber.systemVWaits.contains(number), !call.isAsleep, !wasInterrupted {
-            concern = "a System V semaphore or message call was at work; it is told of an interruption, but may have been done"
+            concern = "a semaphore or message call was at work; it is told of an interruption, but may have been done"
             fail(Self.interrupted)
             return
         }

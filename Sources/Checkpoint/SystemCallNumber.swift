@@ -26,6 +26,7 @@ enum SystemCallNumber {
     static let clone3: UInt64 = 435
     static let epollPwait2: UInt64 = 441
 
+    static let fallocate: UInt64 = 285
     static let mremap: UInt64 = 25
     static let sendfile: UInt64 = 40
     static let splice: UInt64 = 275
@@ -51,13 +52,28 @@ enum SystemCallNumber {
     /// io_getevents, io_pgetevents: of the context in di they wait for as many results as si says, and take each when it is there.
     static let takingResults: Set<UInt64> = [208, 333]
 
-    /// Calls of System V IPC that have done nothing while they sleep, and all when they do not.
-    static let systemVWaits: Set<UInt64> = [semop, msgsnd, msgrcv, semtimedop]
+    /// Calls of System V IPC, mq_timedsend and mq_timedreceive, that have done nothing while they sleep, and all when they do not: who wakes them has done it for them.
+    static let systemVWaits: Set<UInt64> = [semop, msgsnd, msgrcv, semtimedop, 242, 243]
+
+    /// Calls that any handler of a signal ends, SA_RESTART or not (signal(7)): pause, rt_sigsuspend, select and poll with their like, sleeps, epoll_wait and its like, rt_sigtimedwait,
+    /// those of System V IPC.
+    static let untilSignal: Set<UInt64> = [
+        34, 130, select, pselect6, poll, ppoll, nanosleep, clockNanosleep, epollWait, epollPwait, epollPwait2, rtSigtimedwait,
+        semop,
+        semtimedop, msgsnd, msgrcv,
+    ]
 
     /// Calls that wait for nothing but their turn, and may fail or do more when they are made a second time: ioctl, bind, kill and its like,
     /// removexattr and its like, io_setup, io_destroy, io_getevents, io_submit, timer_delete, epoll_ctl, inotify_rm_watch, mremap. Waiting, they have done nothing.
     static let onceOnly: Set<UInt64> = [
         16, mremap, 49, 62, 129, 197, 198, 199, 200, 206, 207, 208, 209, 226, 233, 234, 255, 297, 333, 424,
+    ]
+
+    /// Calls that wait.
+    static let waiting: Set<UInt64> = [
+        0, 1, 7, 17, 18, 19, 20, 23, 34, 35, 42, 43, 44, 45, 46, 47, 61, 72, 73, 128, 130, 202, 230, 232, 240, 242, 243, 247,
+        270, 271,
+        275, 276, 277, 278, 281, 288, 295, 296, 299, 307, 318, 327, 328, 441, 449,
     ]
 
     /// Calls that may be made again: they wait, and have changed nothing while they do, or making them twice is the same as making them once.
@@ -66,11 +82,6 @@ enum SystemCallNumber {
     /// rt_sigaction…) are caught only between two instructions. What makes a
     /// descriptor puts it into the table last. exit and execve have not happened while the process is still there as it was.
     static let restartable: Set<UInt64> = {
-        let waiting: [UInt64] = [
-            0, 1, 7, 17, 18, 19, 20, 23, 34, 35, 42, 43, 44, 45, 46, 47, 61, 72, 73, 128, 130, 202, 230, 232, 240, 242, 243,
-            247, 270, 271, 275,
-            276, 277, 278, 281, 288, 295, 296, 299, 307, 318, 327, 328, 441, 449,
-        ]
         let harmlessTwice: [UInt64] = [
             2, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 21, 22, 24, 26, 27, 28, 32, 33, 39, 41, 48, 50, 51, 52, 53, 54, 55, 63,
             74, 75, 76, 77, 79, 80, 81, 85, 89, 90, 91, 92, 93, 94, 95, 96, 97, 98, 99, 100, 102, 104, 107, 108, 110, 111,
@@ -80,6 +91,6 @@ enum SystemCallNumber {
             294, 302, 306, 309, 310, 311, 314, 315, 319, 324, 326, 332, 334, 434, 436, 437, 439, 452,
         ]
         let ending: [UInt64] = [59, 60, 231, 322]
-        return Set(waiting + harmlessTwice + ending).union(onceOnly)
+        return waiting.union(harmlessTwice + ending).union(onceOnly)
     }()
 }

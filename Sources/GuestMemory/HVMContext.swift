@@ -19,6 +19,7 @@ public enum HVMContext {
     public static func parse(_ blob: [UInt8]) throws(Damage) -> [VCPUContext] {
         var contexts: [Int: VCPUContext] = [:]
         var extended: [Int: [Int: [UInt8]]] = [:]
+        var present: [Int: UInt64] = [:]
         var position = 0
         while true {
             guard let type = word(blob, position, 2), let instance = word(blob, position + 2, 2),
@@ -34,6 +35,7 @@ public enum HVMContext {
                 return contexts.values.sorted { $0.number < $1.number }.map { context in
                     var whole = context
                     whole.extended = extended[context.number] ?? [:]
+                    whole.legacyComponents = (present[context.number] ?? 3) & 3
                     return whole
                 }
             case cpuType:
@@ -43,6 +45,7 @@ public enum HVMContext {
                 contexts[Int(instance)] = context
             case xsaveType:
                 extended[Int(instance)] = components(Array(record))
+                present[Int(instance)] = presentComponents(Array(record))
             default:
                 break
             }
@@ -84,11 +87,9 @@ public enum HVMContext {
     /// The XSAVE components beyond x87 and SSE, at the offsets of the standard format, which Xen always gives
     /// (Intel SDM volume 1, 13.4.3; AMD has the same up to number 9).
     private static func components(_ record: [UInt8]) -> [Int: [UInt8]] {
-        /// `struct hvm_hw_cpu_xsave` begins with three words before the XSAVE area.
-        let area = 24
         /// Number, offset in the area, size.
         let known = [(2, 576, 256), (5, 1088, 64), (6, 1152, 512), (7, 1664, 1024), (9, 2688, 8)]
-        guard let present = word(record, area + 512, 8) else { return [:] }
+        guard let present = presentComponents(record) else { return [:] }
         var found: [Int: [UInt8]] = [:]
         for (number, offset, size) in known where present >> UInt64(number) & 1 == 1 {
             guard area + offset + size <= record.count else { continue }
@@ -96,6 +97,12 @@ public enum HVMContext {
         }
         return found
     }
+
+    /// `struct hvm_hw_cpu_xsave` begins with three words before the XSAVE area.
+    private static let area = 24
+
+    /// XSTATE_BV.
+    private static func presentComponents(_ record: [UInt8]) -> UInt64? { word(record, area + 512, 8) }
 
     /// A little-endian number of `size` bytes; nil past the end.
     private static func word(_ bytes: [UInt8], _ offset: Int, _ size: Int) -> UInt64? {

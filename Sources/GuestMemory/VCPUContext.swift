@@ -22,6 +22,8 @@ public struct VCPUContext: Hashable, Sendable {
     public var fxsave: [UInt8]
     /// Extended components by XSAVE feature number (2 = AVX upper halves, 5 = opmask, 6 = ZMM_Hi256, 7 = Hi16_ZMM, 9 = PKRU).
     public var extended: [Int: [UInt8]]
+    /// Which of x87 (bit 0) and SSE (bit 1) `fxsave` has; the others are in their initial state, whatever stands there.
+    public var legacyComponents: UInt64 = 3
 
     public init(
         number: Int, instructionPointer: UInt64 = 0, stackPointer: UInt64 = 0, pageTableRoot: UInt64 = 0, fsBase: UInt64 = 0,

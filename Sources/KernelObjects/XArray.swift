@@ -92,6 +92,9 @@ extension KernelReader {
         node: VirtualAddress, base: UInt64, above: UInt64, layout: XArrayLayout, remaining: inout Int,
         _ body: (XArrayEntry) -> Void
     ) throws(MemoryFault) {
+        // Nodes count as well: many may lead to one that is empty.
+        guard remaining > 0 else { throw MemoryFault(.damaged("xarray with too many nodes"), at: node) }
+        remaining -= 1
         let shift = try value(layout.shift, of: node)
         // Shifts fall by 6 from one level to the next, so a cycle cannot be walked.
         guard shift < above, shift <= 60, shift % 6 == 0 else {

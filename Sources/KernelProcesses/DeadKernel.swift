@@ -108,6 +108,8 @@ public final class DeadKernel {
     var pidMembers: [VirtualAddress: Set<TaskAddress>] = [:]
     var knownRunningTasks: [Int: TaskAddress]?
     var knownModuleTypes: [String: TypeTable] = [:]
+    /// See ``DeadKernel/callFrames(of:)``; nil: not known.
+    var knownCallFrames: [TaskAddress: VirtualAddress?] = [:]
     var knownNetfilterSymbols: ModuleSymbols?
     /// nil: not looked for yet.
     var knownPacketSockets: PacketSocketLayout??
@@ -117,10 +119,10 @@ public final class DeadKernel {
     public static var symbols: Set<String> {
         let ofParts: [Set<String>] = [
             FileReader.symbols, netfilterSymbolNames, GroupBuilder.settingFunctions, Set(namingFunctions), Set(makingSymbols),
-            GroupBuilder.neighbourTables, pipeFunctions, unwindSymbols, Set(vforkWaits), Set(closingFunctions),
+            GroupBuilder.neighbourTables, pipeFunctions, unwindSymbols, Set(vforkWaits), Set(closingFunctions), securitySymbols,
         ]
         return Set(ofParts.joined()).union([
-            "____fput", "ret_from_fork", "ret_from_fork_asm",
+            "____fput", "ret_from_fork", "ret_from_fork_asm", "do_syscall_64", "nr_zswap_trees", "init_cred",
             "init_task", "init_pid_ns", "init_nsproxy", "init_user_ns", "page_offset_base", "vmemmap_base", "tk_core",
             "timekeeper_data", "nr_cpu_ids", "hrtimer_wakeup", "hrtimer_nanosleep_restart", "do_restart_poll",
             "futex_wait_restart", "posix_cpu_nsleep_restart", "xstate_offsets", "xstate_sizes", "xstate_flags",

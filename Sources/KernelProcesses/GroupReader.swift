@@ -157,6 +157,13 @@ struct GroupBuilder {
         readCgroups(around: leader)
         try kernel.check(leader: leader, signal: signal)
         if case .zombie(let exitCode) = state {
+            // SIGNAL_GROUP_EXIT
+            if try reader.value(kernel.layout.signal.flags, of: signal) & 4 == 0, try kernel.threads(of: leader).count > 1 {
+                group.obstacles.append(
+                    Obstacle(
+                        .refused, pid: nil,
+                        reason: "the main thread of process \(process.pid) has ended, and others of its threads have not"))
+            }
             if let end = try kernel.unannouncedEnd(of: leader, exitCode: exitCode) { unannounced.append(end) }
             return process
         }

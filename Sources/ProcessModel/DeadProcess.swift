@@ -111,6 +111,8 @@ public struct Credentials: Sendable, Hashable {
     public var groups: [UInt32] = []
     /// `task->no_new_privs`.
     public var noNewPrivileges = false
+    /// The module for security that confines it (AppArmor, SELinux, Landlock); nil: none does.
+    public var confinement: String?
 
     public init() {}
 }

@@ -114,6 +114,8 @@ public struct Scheduling: Sendable, Hashable {
     public var affinity: [UInt64] = []
     /// The number of bits of `affinity` that mean a CPU (`nr_cpu_ids`).
     public var possibleCPUs: UInt32 = 0
+    /// SCHED_RESET_ON_FORK: what it starts begins with the usual policy.
+    public var resetsOnFork = false
     /// `timer_slack_ns`.
     public var timerSlackNanoseconds: UInt64 = 50_000
     /// `io_context->ioprio`: the class (IOPRIO_CLASS_*) in bits 13 to 15, the level below; 0: none set.

@@ -51,3 +51,31 @@ public struct FloatingPointState: Sendable, Hashable {
         self.components = components
     }
 }
+
+extension FloatingPointState {
+    /// The legacy area of XSAVE with the initial state (Intel SDM volume 1, 13.6) of what is in it: XSAVEOPT, XSAVEC and XSAVES do not write a component that is in
+    /// it, and the bytes there are old ones or zeros, as the kernel knows when it copies them for a program (`copy_feature` of arch/x86/kernel/fpu/xstate.c).
+    /// - Parameters:
+    ///   - area: its 512 bytes.
+    ///   - present: XSTATE_BV.
+    public static func legacyArea(_ area: [UInt8], present: UInt64) -> [UInt8] {
+        guard area.count == 512 else { return area }
+        var result = area
+        func clear(_ range: Range<Int>) { for index in range { result[index] = 0 } }
+        if present & 1 == 0 {
+            // FCW to FDP, and the registers.
+            clear(0..<24)
+            clear(32..<160)
+            result[0] = 0x7f
+            result[1] = 0x03
+        }
+        if present & 2 == 0 { clear(160..<416) }
+        // MXCSR belongs to SSE and AVX.
+        if present & 6 == 0 {
+            clear(24..<28)
+            result[24] = 0x80
+            result[25] = 0x1f
+        }
+        return result
+    }
+}

@@ -5,13 +5,28 @@ extension GuestEngine {
             return try await enter(.arming, "the journal knows of no recovery")
         }
         let begun = await desk.now()
-        try await dropMinor()
-        if let main = try await findMain(), main.identity.id == recovery.deadDomain {
+        do {
+            try await dropMinor()
+        } catch .stopped {
+            throw .stopped
+        } catch .failed(let reason) {
+            // It may hold the volume or memory that main needs, which creating main will show.
+            logger.warning("the minor stays", metadata: ["reason": "\(reason)"])
+        }
+        if let main = try await findMain(), main.identity.id == recovery.deadDomain, !main.condition.isAlive {
             try await host.destroyMain(main.identity.id)
             await mark("destroy", since: begun)
             try await save()
         }
-        if let main = try await host.domain(named: record.guest), main.identity.id != recovery.deadDomain {
+        if let main = try await host.domain(named: record.guest), main.condition.isAlive {
+            // The toolstack makes a domain paused and lets it run last of all: one that stays so was left half made.
+            if main.condition == .paused {
+                guard begun >= record.since + limits.creation else {
+                    return try await pause(limits.look, saying: "main is being created")
+                }
+                try await host.destroyMain(main.identity.id)
+                return try await pause(0, saying: "main was left half made")
+            }
             // A killed xenprd, or the operator, has created it already.
             return try await rebooted(main)
         }
@@ -66,7 +81,6 @@ extension GuestEngine {
             try await finish(.failed)
             return try await enter(.failed, recovery.reasons.last)
         }
-        let deadline = record.since + limits.restore
         let main = try await findMain()
         if let main, main.condition == .crashed {
             addReason("main panicked again during the restore; the checkpoint is kept on the volume as kept/\(recovery.id)")
@@ -79,18 +93,39 @@ extension GuestEngine {
             record.main = main.identity
             try await save()
         }
-        if let main, let report = try await host.agentReport(of: main.identity.id) {
-            return try await judge(report)
+        if let main, let report = try await agentReport(of: main) { return try await judge(report) }
+        let now = await desk.now()
+        if let main, let progress = try? await host.agentProgress(of: main.identity.id), progress != agentProgress?.text {
+            agentProgress = (progress, now)
         }
-        if await desk.now() >= deadline {
-            let who = main == nil ? "main was taken down" : "main is up, but its agent has not reported"
-            let reason = "\(who) within \(Int(limits.restore)) s of its creation"
+        // An agent at work has the volume mounted; it has limits of its own for each step.
+        let deadline = min((agentProgress?.seen ?? record.since) + limits.restore, record.since + limits.restoreAtMost)
+        if now >= deadline {
+            let who =
+                main == nil
+                ? "main was taken down"
+                : agentProgress == nil ? "main is up, but its agent has not reported" : "main's agent has stopped in its work"
+            let reason =
+                agentProgress == nil
+                ? "\(who) within \(Int(limits.restore)) s of its creation" : "\(who) (\(agentProgress?.text ?? ""))"
             addReason(reason)
             record.lastRestore = await desk.now()
             try await finish(.failed)
             return try await enter(.failed, reason)
         }
-        try await desk.wait(until: deadline)
+        try await desk.wait(until: min(deadline, now + limits.look))
+    }
+
+    /// A report that cannot be read must not keep the deadline from being seen.
+    private func agentReport(of main: DomainFacts) async throws(WorldFailure) -> AgentReport? {
+        do {
+            return try await host.agentReport(of: main.identity.id)
+        } catch .stopped {
+            throw .stopped
+        } catch .failed(let reason) {
+            logger.warning("cannot read the agent's report", metadata: ["reason": "\(reason)"])
+            return nil
+        }
     }
 
     private mutating func judge(_ report: AgentReport) async throws(WorldFailure) {
@@ -102,6 +137,13 @@ extension GuestEngine {
                 name: group.name, reasons: group.reason.map { [$0] } ?? [], outcome: group.outcome)
             result.seconds = group.seconds
             return result
+        }
+        agentProgress = nil
+        if let failure = report.failure {
+            // Nothing was restored, so all of it is kept.
+            addReason("main's agent could restore nothing: \(failure)")
+            try await finish(.failed)
+            return try await enter(.failed, failure)
         }
         let outcome = Self.outcome(of: record.recovery?.groups ?? [])
         // The recovery itself stays open until the manifest's verdicts are known, which only the volume has.
@@ -175,7 +217,12 @@ extension GuestEngine {
     /// has not come back.
     mutating func readyVolume() async throws(WorldFailure) {
         guard record.volumeInUse else { return }
-        let findings = try await host.readyVolume(record.settings, main: record.main?.id, keep: record.checkpoint)
+        // Its operator may have rebooted main since, which has the volume then.
+        let main = try await findMain()
+        let restored = Set((record.recovery?.groups ?? []).filter { $0.outcome == "restored" }.map(\.name))
+        let findings = try await host.readyVolume(
+            record.settings, main: main?.identity.id,
+            keep: record.checkpoint.map { KeptCheckpoint(recovery: $0, restored: restored) })
         record.volumeInUse = false
         record.checkpoint = nil
         if findings.id == record.recovery?.id { adopt(findings) }

@@ -19,7 +19,7 @@ extension GuestEngine {
         guard let recovery = record.recovery else {
             return try await enter(.arming, "the journal knows of no recovery")
         }
-        if let last = record.lastRestore, recovery.crashedAt - last < limits.crashLoop {
+        if let last = record.lastRestore, (0..<limits.crashLoop).contains(recovery.crashedAt - last) {
             // What was restored may be what panics the kernel.
             return try await rebootPlainly(
                 "main panicked \(Int(recovery.crashedAt - last)) s after a restore: nothing is restored, to end a possible crash loop"
@@ -55,7 +55,7 @@ extension GuestEngine {
         }
         let deadline = recovery.crashedAt + limits.salvage
         do {
-            guard let main = try await findMain(), main.identity.id == recovery.deadDomain else {
+            guard let main = try await findMain(), main.identity.id == recovery.deadDomain, !main.condition.isAlive else {
                 // Not our doing: we destroy main in a later state only.
                 return try await abandon("the dead main was destroyed by somebody else during the salvage")
             }
@@ -103,9 +103,13 @@ extension GuestEngine {
                 await mark("salvage", since: started)
                 record.recovery?.timeline.append(contentsOf: status.timeline)
                 return try await salvaged()
-            case .failed, .refused:
+            case .failed:
+                // The control domain sees main's disks and the volume in another way.
+                return try await fallBack("the minor could not salvage: \(status.detail ?? "it gave no reason")")
+            case .refused:
                 return try await rebootPlainly("the minor could not salvage: \(status.detail ?? "it gave no reason")")
             case .waiting where !hasDisks:
+                if heard == nil { heard = await desk.now() }
                 do {
                     try await host.attachDisks(of: main.identity.id, to: minor)
                     hasDisks = true
@@ -133,7 +137,7 @@ extension GuestEngine {
             if await desk.now() >= deadline {
                 return try await rebootPlainly("the salvage took longer than \(Int(limits.salvage)) s")
             }
-            try await desk.wait(until: heard == nil ? answerBy : deadline)
+            try await desk.wait(until: min(heard == nil ? answerBy : deadline, await desk.now() + limits.look))
         }
     }
 

@@ -14,6 +14,9 @@ public struct GuestEngine<Host: GuestHost, Desk: GuestDesk>: Sendable {
     /// The minor's last heartbeat and when it was first seen; not journalled, for a new engine must see it move itself.
     var heartbeat: (count: UInt64, seen: Timestamp)?
 
+    /// What main's agent said last of its work, and when that was new; not journalled either.
+    var agentProgress: (text: String, seen: Timestamp)?
+
     public init(record: ProtectionRecord, host: Host, desk: Desk, limits: Limits, logger: Logger) {
         self.record = record
         self.host = host

@@ -45,12 +45,16 @@ public protocol GuestHost: Sendable {
     func minorStatus(_ minor: UInt32) async throws(WorldFailure) -> MinorStatus?
     /// nil while the agent has not reported.
     func agentReport(of main: UInt32) async throws(WorldFailure) -> AgentReport?
+    /// What the agent does, in other words each time; nil while it does nothing.
+    func agentProgress(of main: UInt32) async throws(WorldFailure) -> String?
 
     // MARK: Effects
 
-    /// Takes the volume from main when it is attached, reads what the last recovery left, keeps it as `kept/KEEP/` or
-    /// clears it, and leaves the volume ready for a salvage.
-    func readyVolume(_ settings: ProtectionSettings, main: UInt32?, keep: String?) async throws(WorldFailure) -> VolumeFindings
+    /// Takes the volume from main when it is attached, reads what the last recovery left, keeps of it what did not come back as
+    /// `kept/RECOVERY/` or clears it, and leaves the volume ready for a salvage.
+    func readyVolume(
+        _ settings: ProtectionSettings, main: UInt32?, keep: KeptCheckpoint?
+    ) async throws(WorldFailure) -> VolumeFindings
     /// Starts a minor for main and returns its domain number as soon as it runs.
     func createMinor(for main: DomainIdentity, _ settings: ProtectionSettings) async throws(WorldFailure) -> UInt32
     /// Ends every minor of this guest and returns when they are gone, so that nothing holds the volume.

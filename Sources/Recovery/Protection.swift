@@ -31,12 +31,16 @@ public struct Limits: Codable, Sendable, Equatable {
     public var heartbeat: Double = 20
     /// The whole salvage, by the minor and by the control domain together.
     public var salvage: Double = 600
-    /// From the creation of the new main until its agent has reported.
+    /// From the creation of the new main until its agent has reported or shown progress, and from there to the next.
     public var restore: Double = 300
+    /// From the creation of the new main until its agent has reported, whatever progress it shows.
+    public var restoreAtMost: Double = 7200
     /// A panic within so long of a restore restores nothing: no crash loop.
     public var crashLoop: Double = 60
     /// Attempts to create main with the recovery volume, before it is created without.
     public var creations = 3
+    /// What one of them may take, in which the toolstack makes main.
+    public var creation: Double = 180
     /// The pause between two of them: the dead main's memory may not be free yet.
     public var creationPause: Double = 3
     /// The longest pause between two looks at a world that has not announced any change.

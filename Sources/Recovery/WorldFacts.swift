@@ -8,6 +8,9 @@ public enum DomainCondition: String, Sendable, Codable {
     case crashed
     /// Being torn down by Xen.
     case dying
+
+    /// Whether its kernel runs, or can go on.
+    public var isAlive: Bool { self == .running || self == .paused }
 }
 
 /// What Xen says of a domain.
@@ -77,6 +80,8 @@ public struct AgentReport: Codable, Sendable, Equatable {
     }
 
     public var id: String?
+    /// Why nothing at all was restored.
+    public var failure: String?
     public var restoredAt: Double?
     public var groups: [Group]
     public var timeline: [Phase]?
@@ -84,6 +89,18 @@ public struct AgentReport: Codable, Sendable, Equatable {
     public init(id: String?, groups: [Group]) {
         self.id = id
         self.groups = groups
+    }
+}
+
+/// A checkpoint of which something is kept for a look.
+public struct KeptCheckpoint: Sendable, Equatable {
+    public var recovery: String
+    /// The groups that run again, whose images are of no use any more.
+    public var restored: Set<String>
+
+    public init(recovery: String, restored: Set<String>) {
+        self.recovery = recovery
+        self.restored = restored
     }
 }
 

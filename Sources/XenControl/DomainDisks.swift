@@ -8,13 +8,16 @@ public struct DomainDisk: Sendable, Hashable {
 
 extension XenStore {
     /// The disks of a domain (docs/misc/xenstore-paths.pandoc of Xen): `params` of a backend is a device, or a file with its driver before it.
+    ///
+    /// They are read in the toolstack's own copy (`libxl__device_generic_add` of tools/libs/light/libxl_device.c): what is below /local/domain the domain can write, and it
+    /// would choose which file of the control domain is its disk.
     public func disks(of domain: DomainID) throws(XenError) -> [DomainDisk] {
-        let devices = "\(domain.storePath)/device/vbd"
+        let devices = "/libxl/\(domain)/device/vbd"
         var disks: [DomainDisk] = []
         for device in try list(devices) ?? [] {
-            guard let backend = try read("\(devices)/\(device)/backend"), let name = try read("\(backend)/dev"),
-                let target = try read("\(backend)/params")
-            else { continue }
+            guard let name = try read("\(devices)/\(device)/dev"), let target = try read("\(devices)/\(device)/params") else {
+                continue
+            }
             // xen-blkfront calls the disks that emulate IDE and SCSI xvd as well (xlvbd_alloc_gendisk, drivers/block/xen-blkfront.c).
             let isOld = name.hasPrefix("hd") || name.hasPrefix("sd")
             disks.append(

@@ -53,7 +53,13 @@ struct MemoryMounts {
         while true {
             let new = System.makeMount("tmpfs", options, attributes: attributes)
             guard new >= 0, let status = System.status(new) else { return new }
-            if Self.minor(status.st_dev) >= memory.minor || others.count >= Self.attempts { return new }
+            let minor = Self.minor(status.st_dev)
+            if minor >= memory.minor || others.count >= Self.attempts {
+                if minor != memory.minor {
+                    printError("\(memory.path) is mounted again as device 0:\(minor), for 0:\(memory.minor) is not free")
+                }
+                return new
+            }
             others.append(new)
         }
     }

@@ -7,7 +7,7 @@ import Recovery
 /// that decides over a guest, because main could have written it.
 enum Manifest {
     /// Longer ones are not read.
-    private static let limit = 16 << 20
+    private static let limit = 64 << 20
 
     private struct File: Decodable {
         struct Group: Decodable {

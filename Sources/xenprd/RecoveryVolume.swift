@@ -12,6 +12,8 @@ struct RecoveryVolume: Sendable {
     static let label = "xenpr-recovery"
     let device: String
     let mountpoint: String
+    /// What share of the volume has to be free when something of an earlier recovery is kept there.
+    var freeShare = 0.5
 
     // MARK: What it is
 
@@ -82,8 +84,8 @@ struct RecoveryVolume: Sendable {
 
     // MARK: After a recovery
 
-    /// Reads what a recovery has left, then keeps it under `kept/KEEP` or removes it. The volume is mounted meanwhile.
-    func clear(keep: String?) throws -> VolumeFindings {
+    /// Reads what a recovery has left, then keeps what did not come back under `kept/RECOVERY`, or removes all of it. The volume is mounted meanwhile.
+    func clear(keep: KeptCheckpoint?) throws -> VolumeFindings {
         var findings = Manifest.read(in: mountpoint)
         let files = FileManager.default
         let kept = mountpoint + "/kept"
@@ -94,16 +96,36 @@ struct RecoveryVolume: Sendable {
         if let keep, hasCheckpoint {
             // The newest only: an older one would take the space of the next.
             if Self.exists(kept) { try files.removeItem(atPath: kept) }
-            try files.createDirectory(atPath: "\(kept)/\(keep)", withIntermediateDirectories: true)
-            for name in leftovers {
-                try files.moveItem(atPath: "\(mountpoint)/\(name)", toPath: "\(kept)/\(keep)/\(name)")
+            let groups = "\(mountpoint)/groups"
+            if Self.isRealDirectory(groups) {
+                for name in try files.contentsOfDirectory(atPath: groups) where keep.restored.contains(name) {
+                    try files.removeItem(atPath: "\(groups)/\(name)")
+                }
             }
-            findings.kept = "kept/\(keep)"
+            try files.createDirectory(atPath: "\(kept)/\(keep.recovery)", withIntermediateDirectories: true)
+            for name in leftovers {
+                try files.moveItem(atPath: "\(mountpoint)/\(name)", toPath: "\(kept)/\(keep.recovery)/\(name)")
+            }
+            findings.kept = "kept/\(keep.recovery)"
         } else {
             for name in leftovers { try files.removeItem(atPath: "\(mountpoint)/\(name)") }
         }
-        sync()
+        // What is kept must not take the room of the next recovery.
+        if Self.exists(kept), !hasRoom {
+            try files.removeItem(atPath: kept)
+            findings.kept = nil
+        }
         return findings
+    }
+
+    private var hasRoom: Bool {
+        var space = statvfs()
+        return unsafe statvfs(mountpoint, &space) == 0 && Double(space.f_bavail) >= Double(space.f_blocks) * freeShare
+    }
+
+    static func isDiskOrFile(_ path: String) -> Bool {
+        var status = stat()
+        return unsafe stat(path, &status) == 0 && [S_IFBLK, S_IFREG].contains(status.st_mode & S_IFMT)
     }
 
     private static func exists(_ path: String) -> Bool {

@@ -27,27 +27,51 @@ enum Tool {
         }
     }
 
+    /// How long a killed program may take to be gone: one that waits for a disk that does not answer cannot be ended.
+    private static let grace = 10.0
+
     /// Runs a program to its end.
     /// - Returns: nil when the time was over first; the program is then killed.
     static func run(_ name: String, _ arguments: [String], seconds: Double) async throws -> Result? {
-        try await withThrowingTaskGroup(of: Result?.self) { group in
-            group.addTask {
-                let executable: Executable = name.contains("/") ? .path(.init(name)) : .name(name)
-                let result = try await Subprocess.run(
-                    executable, arguments: Arguments(arguments), output: .string(limit: 4 << 20),
-                    error: .string(limit: 1 << 20))
-                var code: Int32?
-                if case .exited(let status) = result.terminationStatus { code = status }
-                return Result(code: code, output: result.standardOutput, complaint: result.standardError)
-            }
-            group.addTask {
-                try await Task.sleep(for: .seconds(seconds))
+        let program = Task { try await run(name, arguments) }
+        return try await withTaskCancellationHandler {
+            guard await isOver(program, within: seconds) else {
+                // Cancelling it ends the program.
+                program.cancel()
+                _ = await isOver(program, within: grace)
                 return nil
             }
-            // Cancelling the other one ends the program too.
-            defer { group.cancelAll() }
-            return try await group.next() ?? nil
+            return try await program.value
+        } onCancel: {
+            program.cancel()
         }
+    }
+
+    private static func run(_ name: String, _ arguments: [String]) async throws -> Result {
+        let executable: Executable = name.contains("/") ? .path(.init(name)) : .name(name)
+        let result = try await Subprocess.run(
+            executable, arguments: Arguments(arguments), output: .string(limit: 4 << 20), error: .string(limit: 1 << 20))
+        var code: Int32?
+        if case .exited(let status) = result.terminationStatus { code = status }
+        return Result(code: code, output: result.standardOutput, complaint: result.standardError)
+    }
+
+    /// Waits for a program's end, and no longer than so many seconds.
+    private static func isOver(_ program: Task<Result, any Error>, within seconds: Double) async -> Bool {
+        let (events, source) = AsyncStream.makeStream(of: Bool.self)
+        let end = Task {
+            _ = await program.result
+            source.yield(true)
+        }
+        let clock = Task {
+            try? await Task.sleep(for: .seconds(seconds))
+            source.yield(false)
+        }
+        defer {
+            clock.cancel()
+            end.cancel()
+        }
+        return await events.first { _ in true } ?? false
     }
 
     /// Runs a program that must succeed; gives its output.

@@ -83,6 +83,14 @@ struct XenGuest: GuestHost {
         }
     }
 
+    func agentProgress(of main: UInt32) async throws(WorldFailure) -> String? {
+        try await attempt {
+            let path = "\(DomainID(main).storePath)/data/xenpr/progress"
+            await watcher.follow(path)
+            return try await xen.read(path).map { String($0.prefix(64)) }
+        }
+    }
+
     func kernelRefusal(of main: UInt32) async throws(WorldFailure) -> String? {
         try await attempt {
             let arguments = ["inspect", "xen:\(main)", "kernel", "--format", "json"]
@@ -162,7 +170,9 @@ struct XenGuest: GuestHost {
         try await attempt {
             var arguments = ["create", protection.config]
             if withVolume { arguments.append("disk+=[\"phy:\(protection.volume),xvdr,w\"]") }
-            try await Tool.need(settings.xl, arguments, seconds: 180)
+            // Half of a domain is worse than one too many: the next xenprd finds what this one has made when it is ended meanwhile.
+            let finished = arguments
+            _ = try await Task.detached { try await Tool.need(settings.xl, finished, seconds: 180) }.value
         }
     }
 
@@ -200,6 +210,9 @@ struct XenGuest: GuestHost {
 
     /// Dead main's own devices still have the disk for writing, and the toolstack would not lend it to another domain; through a read-only loop device it does.
     private func attach(_ target: String, as device: String, to minor: DomainID) async throws {
+        guard RecoveryVolume.isDiskOrFile(target) else {
+            throw ToolFailure("\(target), a disk of main's, is neither a device nor a file")
+        }
         // What main wrote went past the page cache of the control domain, which may hold older contents.
         let loop = try await Tool.need(
             "losetup", ["--show", "--find", "--read-only", "--direct-io=on", target], seconds: 30
@@ -220,7 +233,7 @@ struct XenGuest: GuestHost {
         _ main: UInt32, _ protection: ProtectionSettings, recovery: String, until deadline: Timestamp
     ) async throws(WorldFailure) -> SalvageResult {
         try await attempt {
-            try endStraySalvage()
+            try await endStraySalvage()
             let context = "\(settings.runDirectory)/\(name).context"
             try Data(try await xen.context(of: DomainID(main))).write(to: URL(fileURLWithPath: context))
             let volume = RecoveryVolume(device: protection.volume, mountpoint: volumeMountpoint)
@@ -255,7 +268,7 @@ struct XenGuest: GuestHost {
     }
 
     /// A killed xenprd's salvage goes on writing; two at once would spoil the volume.
-    private func endStraySalvage() throws {
+    private func endStraySalvage() async throws {
         for entry in try FileManager.default.contentsOfDirectory(atPath: "/proc") {
             guard let pid = pid_t(entry), let line = FileManager.default.contents(atPath: "/proc/\(entry)/cmdline") else {
                 continue
@@ -263,7 +276,7 @@ struct XenGuest: GuestHost {
             let arguments = line.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
             if arguments.count > 2, arguments[1] == "salvage", arguments.contains(volumeMountpoint) {
                 logger.warning("ending a salvage that an earlier xenprd has left", metadata: ["pid": "\(pid)"])
-                kill(pid, SIGKILL)
+                try await EndOfProcess(pid).killAndWait(seconds: 30)
             }
         }
     }
@@ -271,7 +284,7 @@ struct XenGuest: GuestHost {
     // MARK: The volume
 
     func readyVolume(
-        _ protection: ProtectionSettings, main: UInt32?, keep: String?
+        _ protection: ProtectionSettings, main: UInt32?, keep: KeptCheckpoint?
     ) async throws(WorldFailure) -> VolumeFindings {
         try await attempt {
             if let main { try await detachVolume(from: DomainID(main), protection.volume) }

@@ -54,6 +54,12 @@ public struct Scenario: Sendable {
     public var verdicts: [(String, String, String?)] = [("counter", "full", nil)]
     public var createFailsWithVolume = false
     public var createFailures = 0
+    /// How often the toolstack is ended in its work and leaves a paused domain.
+    public var createHalfMade = 0
+    /// The agent shows progress for so long.
+    public var agentWorks: Double?
+    /// The agent reports that it could restore nothing.
+    public var agentFailure: String?
     public var destroyFailures = 0
     /// While main does not give the volume back.
     public var volumeBusy: ClosedRange<Double>?
@@ -140,6 +146,9 @@ public struct Scenario: Sendable {
                 return (parts[0], parts.count > 1 ? parts[1] : "full", parts.count > 2 ? parts[2] : nil)
             }
         case "create.fails-with-volume": createFailsWithVolume = true
+        case "create.half-made": createHalfMade = Int(try number())
+        case "agent.works": agentWorks = try number()
+        case "agent.failure": agentFailure = text
         case "create.failures": createFailures = Int(try number())
         case "destroy.failures": destroyFailures = Int(try number())
         case "volume.busy":

@@ -67,7 +67,20 @@ extension SimulatedWorld {
             AgentReport.Group(
                 name: name, outcome: outcome, reason: outcome == "restored" ? nil : "criu refused it", seconds: 0.5)
         }
+        if let failure = scenario.agentFailure {
+            var report = AgentReport(id: nil, groups: [])
+            report.failure = failure
+            return report
+        }
         return AgentReport(id: manifest, groups: groups)
+    }
+
+    public func agentProgress(of main: UInt32) throws(WorldFailure) -> String? {
+        try step()
+        guard let domain = domains[main], domain.withVolume, let works = scenario.agentWorks, clock >= domain.born + 5 else {
+            return nil
+        }
+        return "step \(Int(min(clock - domain.born, works) / 10))"
     }
 
     public func kernelRefusal(of main: UInt32) throws(WorldFailure) -> String? {
@@ -78,7 +91,7 @@ extension SimulatedWorld {
     // MARK: Effects
 
     public func readyVolume(
-        _ settings: ProtectionSettings, main: UInt32?, keep: String?
+        _ settings: ProtectionSettings, main: UInt32?, keep: KeptCheckpoint?
     ) throws(WorldFailure) -> VolumeFindings {
         try step()
         if let busy = scenario.volumeBusy, busy.contains(clock) {
@@ -92,8 +105,8 @@ extension SimulatedWorld {
                 GroupResult(name: name, verdict: verdict, reasons: reason.map { [$0] } ?? [])
             }
             if let keep {
-                kept = [keep]
-                findings.kept = "kept/\(keep)"
+                kept = [keep.recovery]
+                findings.kept = "kept/\(keep.recovery)"
             }
         }
         note("the volume is made ready" + (findings.kept.map { ", \($0)" } ?? ""))
@@ -181,6 +194,12 @@ extension SimulatedWorld {
         }
         if domains.values.contains(where: { $0.target == nil }) { throw .failed("a domain main exists") }
         let identity = addMain(withVolume: withVolume)
+        if scenario.createHalfMade > 0 {
+            scenario.createHalfMade -= 1
+            domains[identity.id]?.condition = .paused
+            note("main \(identity.id) is half made")
+            throw .failed("xl create did not end within 180 s")
+        }
         note("main \(identity.id) is created" + (withVolume ? " with the volume" : ""))
         try step()
     }

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Recovery
 import Testing
 
 @testable import xenprd
@@ -12,7 +13,7 @@ import Testing
     init() throws {
         root = FileManager.default.temporaryDirectory.appending(path: "xenpr-volume-\(UInt32.random(in: 0..<UInt32.max))")
         try FileManager.default.createDirectory(at: root, withIntermediateDirectories: true)
-        volume = RecoveryVolume(device: "/dev/null", mountpoint: root.path)
+        volume = RecoveryVolume(device: "/dev/null", mountpoint: root.path, freeShare: 0)
     }
 
     deinit { try? FileManager.default.removeItem(at: root) }
@@ -50,16 +51,31 @@ import Testing
         try write("kept/main-1/recovery.json", "{}")
         try write("recovery.json", Self.manifest)
         try write("groups/redis/images/pages-1.img", "x")
-        let findings = try volume.clear(keep: "main-60")
+        let findings = try volume.clear(keep: KeptCheckpoint(recovery: "main-60", restored: []))
         #expect(findings.kept == "kept/main-60")
         #expect(try names() == ["kept"])
         #expect(try names("kept") == ["main-60"])
         #expect(try names("kept/main-60") == ["groups", "recovery.json"])
     }
 
+    @Test func ofGroupsThatRunAgainNothingIsKept() throws {
+        try write("recovery.done.json", Self.manifest)
+        for group in ["redis", "web"] { try write("groups/\(group)/images/pages-1.img", "x") }
+        _ = try volume.clear(keep: KeptCheckpoint(recovery: "main-60", restored: ["web", "..", "../kept"]))
+        #expect(try names("kept/main-60/groups") == ["redis"])
+    }
+
+    @Test func whatIsKeptLeavesRoomForTheNextRecovery() throws {
+        try write("kept/main-1/recovery.json", "{}")
+        try write("recovery.json", Self.manifest)
+        let full = RecoveryVolume(device: "/dev/null", mountpoint: root.path, freeShare: 2)
+        #expect(try full.clear(keep: KeptCheckpoint(recovery: "main-60", restored: [])).kept == nil)
+        #expect(try names().isEmpty)
+    }
+
     @Test func halfWrittenCheckpointIsNotKept() throws {
         try write("groups/redis/images/pages-1.img", "x")
-        let findings = try volume.clear(keep: "main-60")
+        let findings = try volume.clear(keep: KeptCheckpoint(recovery: "main-60", restored: []))
         #expect(findings.kept == nil)
         #expect(try names().isEmpty)
     }
@@ -73,7 +89,7 @@ import Testing
         for name in ["kept", "groups", "recovery.json"] {
             try files.createSymbolicLink(atPath: root.appending(path: name).path, withDestinationPath: outside.path)
         }
-        _ = try volume.clear(keep: "main-60")
+        _ = try volume.clear(keep: KeptCheckpoint(recovery: "main-60", restored: []))
         #expect(try String(contentsOf: outside.appending(path: "file"), encoding: .utf8) == "secret")
         #expect(try files.contentsOfDirectory(atPath: outside.path) == ["file"])
     }

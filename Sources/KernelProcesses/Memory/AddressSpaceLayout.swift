@@ -21,6 +21,8 @@ struct AddressSpaceLayout: Sendable {
     let start, end, offset, areaFlags, operations, file, privateData, areaSpace: Field
     /// With CONFIG_NUMA.
     let areaPolicy: Field?
+    /// With CONFIG_USERFAULTFD.
+    let areaFaults: Field?
     /// The flag of an area in which there may be pages made untouchable, since 7.0; 0 before.
     let guardFlag: UInt64
     let next: Field?
@@ -65,6 +67,7 @@ struct AddressSpaceLayout: Sendable {
         privateData = try area.field("vm_private_data")
         areaSpace = try area.field("vm_mm")
         areaPolicy = area.optional("vm_policy")
+        areaFaults = area.optional("vm_userfaultfd_ctx.ctx")
         let guardBit = types.enumerator("VMA_MAYBE_GUARD_BIT") ?? -1
         guardFlag = 0..<64 ~= guardBit ? 1 << UInt64(guardBit) : 0
         next = area.optional("vm_next")

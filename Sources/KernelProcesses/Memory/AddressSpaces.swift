@@ -187,6 +187,9 @@ extension DeadKernel {
         files: inout FileReader
     ) throws(MemoryFault) -> Mapping.Kind {
         let fields = layout.memory
+        if let faults = fields.areaFaults, try !reader.pointer(faults, of: area).isNull {
+            return .unsupported("memory whose faults a userfaultfd handles")
+        }
         switch try specialName(ofArea: area) {
         case nil: break
         case "[vdso]": return .vdso

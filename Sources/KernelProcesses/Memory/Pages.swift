@@ -196,6 +196,12 @@ public struct KernelPages: PageSupply {
                 try kernel.forEachPage(ofSwapped: entry) { try collector.add($0, $1, body) }
                 continue
             }
+            let flags = try kernel.reader.value(kernel.layout.files.pages.pageFlags, of: entry.pointer)
+            if flags >> kernel.layout.files.pages.upToDateBit & 1 == 0 {
+                // Of tmpfs it was only reserved (fallocate), and its frame has what somebody else left there: it reads as zeros (shmem_get_folio, mm/shmem.c).
+                guard isMemoryFile else { throw PageSupplyError("page \(entry.index) of a removed file was being read") }
+                continue
+            }
             let frame = try kernel.frame(ofPage: entry.pointer)
             let count = try kernel.pageCount(ofPage: entry.pointer)
             // Up to 6.6 (commit a08c7193e4f1) an entry of hugetlbfs stands for a huge page, and counts as one.

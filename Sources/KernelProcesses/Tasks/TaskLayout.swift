@@ -48,6 +48,7 @@ struct TaskLayout: Sendable {
     let clearChildTID: Field
     let setChildTID: Field
     let policy: Field
+    let resetsOnFork: Field?
     let staticPriority: Field
     let realtimePriority: Field
     let affinity: Field
@@ -127,6 +128,7 @@ struct TaskLayout: Sendable {
         clearChildTID = try task.field("clear_child_tid")
         setChildTID = try task.field("set_child_tid")
         policy = try task.field("policy")
+        resetsOnFork = task.optional("sched_reset_on_fork")
         staticPriority = try task.field("static_prio")
         realtimePriority = try task.field("rt_priority")
         affinity = try task.field("cpus_mask")

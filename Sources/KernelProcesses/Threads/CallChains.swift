@@ -7,6 +7,8 @@ import KernelTypes
 /// Words that earlier calls have left on the stack are not among them.
 struct CallChain {
     var instructions: [VirtualAddress]
+    /// Where the frame of each begins: the stack pointer at that instruction.
+    var stacks: [VirtualAddress] = []
 }
 
 extension DeadKernel {
@@ -26,6 +28,7 @@ extension DeadKernel {
         do throws(MemoryFault) {
             while chain.instructions.count < Self.chainLimit {
                 chain.instructions.append(frame.instruction)
+                chain.stacks.append(frame.stack)
                 // What follows a call can belong to another path through the function.
                 let at = frame.isInterrupted ? frame.instruction : frame.instruction - 1
                 let entry = try entry(for: at, layout, own, &modules)

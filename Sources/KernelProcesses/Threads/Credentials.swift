@@ -9,6 +9,9 @@ struct CredentialsLayout: Sendable {
     let secureBits: Field
     let inheritable, permitted, effective, bounding, ambient: Field
     let userNamespace: Field
+    /// What modules for security keep, and where in it each has its part.
+    let security: Field?
+    let securityPart: Field?
     let groupInfo: Field
     let groupCount: Field
     let groupIDs: Field
@@ -30,6 +33,8 @@ struct CredentialsLayout: Sendable {
         bounding = try cred.field("cap_bset")
         ambient = try cred.field("cap_ambient")
         userNamespace = try cred.field("user_ns")
+        security = cred.optional("security")
+        securityPart = (try? types.structure("lsm_blob_sizes"))?.optional("lbs_cred")
         groupInfo = try cred.field("group_info")
         let groups = try types.structure("group_info")
         groupCount = try groups.field("ngroups")
@@ -81,6 +86,7 @@ extension DeadKernel {
         result.bounding = try capabilities(fields.bounding)
         result.ambient = try capabilities(fields.ambient)
         result.noNewPrivileges = try reader.value(layout.task.atomicFlags, of: task) & 1 == 1
+        result.confinement = try confinement(by: cred)
         let info = try reader.pointer(fields.groupInfo, of: cred)
         let count = try reader.int32(fields.groupCount, of: info)
         guard (0...Self.groupLimit).contains(count) else { throw MemoryFault(.damaged("\(count) groups"), at: info) }
@@ -88,5 +94,39 @@ extension DeadKernel {
             result.groups.append(try reader.memory.integer(at: info + fields.groupIDs.offset + index * 4))
         }
         return result
+    }
+}
+
+extension DeadKernel {
+    /// Modules that confine processes, by what tells that they are at work.
+    private static let modules: [(name: String, words: String, enabled: String)] = [
+        ("AppArmor", "apparmor", "apparmor_enabled"), ("SELinux", "selinux", "selinux_enabled_boot"),
+        ("Landlock", "landlock", "landlock_initialized"),
+    ]
+
+    static let securitySymbols = Set(modules.flatMap { ["\($0.words)_blob_sizes", $0.enabled] })
+
+    /// The module for security by which credentials are confined otherwise than the kernel's own (`init_cred`): by the first word of its part, which is a label, two numbers
+    /// of labels, or a domain (security/apparmor/include/cred.h, security/selinux/include/objsec.h, security/landlock/cred.h).
+    fileprivate func confinement(by cred: VirtualAddress) throws(MemoryFault) -> String? {
+        let symbols = manifest.symbols.addresses
+        guard let security = layout.credentials.security, let part = layout.credentials.securityPart,
+            let free = symbols["init_cred"]
+        else { return nil }
+        let own = try reader.pointer(security, of: cred)
+        let other = try reader.pointer(security, of: free)
+        guard !own.isNull, !other.isNull else { return nil }
+        for (name, words, enabled) in Self.modules {
+            guard let sizes = symbols["\(words)_blob_sizes"], let switched = symbols[enabled],
+                try reader.memory.unsigned(at: switched, size: 1) != 0
+            else { continue }
+            let offset = try reader.signed(part, of: sizes)
+            guard 0..<4096 ~= offset else { continue }
+            let (first, second): (UInt64, UInt64) = (
+                try reader.memory.integer(at: own + Int(offset)), try reader.memory.integer(at: other + Int(offset))
+            )
+            if first != second { return name }
+        }
+        return nil
     }
 }

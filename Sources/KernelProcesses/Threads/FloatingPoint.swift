@@ -45,13 +45,14 @@ extension DeadKernel {
     func floatingPoint(of task: TaskAddress) throws(MemoryFault) -> FloatingPointState? {
         if let number = try cpuNumber(of: task), try holdsState(of: task, cpu: number) {
             guard let cpu = try context(of: task, onCPU: number), cpu.fxsave.count == Self.legacySize else { return nil }
-            var present: UInt64 = 3
+            var present = cpu.legacyComponents
             var components: [UInt8: [UInt8]] = [:]
             for (number, bytes) in cpu.extended where (2..<63).contains(number) {
                 present |= 1 << UInt64(number)
                 components[UInt8(number)] = bytes
             }
-            var state = FloatingPointState(legacy: cpu.fxsave, presentComponents: present, components: components)
+            let legacy = FloatingPointState.legacyArea(cpu.fxsave, present: present)
+            var state = FloatingPointState(legacy: legacy, presentComponents: present, components: components)
             if components[Self.keyRights] == nil, try addKeyRights(of: task, to: &state) { state.hasOldKeyRights = true }
             return state
         }
@@ -63,7 +64,8 @@ extension DeadKernel {
         let present = try reader.memory.integer(at: address + Self.legacySize, as: UInt64.self)
         let compaction = try reader.memory.integer(at: address + Self.legacySize + 8, as: UInt64.self)
         let components = try components(at: address, size: size, present: present, compaction: compaction)
-        var state = FloatingPointState(legacy: legacy, presentComponents: present, components: components)
+        var state = FloatingPointState(
+            legacy: FloatingPointState.legacyArea(legacy, present: present), presentComponents: present, components: components)
         // A thread that runs may have others by now, also where all else is in memory already.
         if try addKeyRights(of: task, to: &state), try cpuNumber(of: task) != nil { state.hasOldKeyRights = true }
         return state

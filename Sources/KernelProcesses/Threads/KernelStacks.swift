@@ -1,10 +1,12 @@
 import GuestMemory
 import KernelObjects
 
-/// The part of a task's kernel stack that is in use, without the user registers at its top.
+/// The part of a task's kernel stack that its call has in use.
 struct LiveStack {
     var start: VirtualAddress
     var bytes: [UInt8]
+    /// It is the frames of the call alone. Otherwise words of earlier calls may be between them and the user registers.
+    var isExact = false
 
     /// The eight bytes at an offset from the start; 0 outside.
     func word(_ offset: Int) -> UInt64 {
@@ -54,7 +56,25 @@ extension DeadKernel {
             bottom = try reader.pointer(layout.task.stackPointer, of: task)
         }
         guard stack <= bottom, bottom < top, bottom.rawValue % 8 == 0 else { return nil }
-        return LiveStack(start: bottom, bytes: try reader.memory.bytes(at: bottom, count: Int(top.rawValue - bottom.rawValue)))
+        let end = try callFrames(of: task).flatMap { bottom < $0 && $0 <= top ? $0 : nil }
+        let count = Int((end ?? top).rawValue - bottom.rawValue)
+        return LiveStack(start: bottom, bytes: try reader.memory.bytes(at: bottom, count: count), isExact: end != nil)
+    }
+
+    /// Where the frames of the call's own functions end on the task's stack; nil when that is not known.
+    ///
+    /// With CONFIG_RANDOMIZE_KSTACK_OFFSET (Linux 5.13, on by default in Debian's kernels) each call begins up to a kilobyte deeper than the registers, and what earlier ones have left
+    /// there looks the same.
+    private func callFrames(of task: TaskAddress) throws(MemoryFault) -> VirtualAddress? {
+        if let known = knownCallFrames[task] { return known }
+        var end: VirtualAddress?
+        if let chain = try callChain(of: task),
+            let index = chain.instructions.firstIndex(where: { manifest.symbols.contains($0, in: "do_syscall_64") })
+        {
+            end = chain.stacks[index]
+        }
+        knownCallFrames[task] = .some(end)
+        return end
     }
 
     /// The stack pointer of the task on a CPU, also when the CPU stopped inside an interrupt: whoever goes over to the interrupt stack leaves

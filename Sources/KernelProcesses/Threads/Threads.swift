@@ -68,6 +68,7 @@ extension DeadKernel {
         let fields = layout.task
         var result = Scheduling()
         result.policy = try reader.uint32(fields.policy, of: task)
+        if let field = fields.resetsOnFork { result.resetsOnFork = try reader.value(field, of: task) != 0 }
         // MAX_RT_PRIO + NICE_WIDTH / 2
         result.nice = try reader.int32(fields.staticPriority, of: task) &- 120
         result.realtimePriority = try reader.uint32(fields.realtimePriority, of: task)

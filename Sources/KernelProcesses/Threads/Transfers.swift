@@ -71,7 +71,9 @@ extension DeadKernel {
             guard isSettled else { return nil }
             let type = try reader.value(files.sockets.type, of: reader.pointer(files.file.privateData, of: file))
             // A message goes as a whole, or has not gone.
-            return type == Self.streamType ? try moved(by: call, of: task, registers) : 0
+            // What goes through read and write is counted in a copy (sock_read_iter, sock_write_iter).
+            let isCopied = [0, 1, 19, 20, 295, 296, 327, 328].contains(registers.origAX)
+            return type == Self.streamType ? try moved(by: call, of: task, registers, isCopied: isCopied) : 0
         default: return nil
         }
     }
@@ -92,17 +94,22 @@ extension DeadKernel {
     ///
     /// An iterator is recognised by what the program asked for: the same direction, and the end of what is left is the end of the program's
     /// buffer. On the way to a socket it was copied, and the copy counts on; the first one stays as it was (net/socket.c, sock_write_iter).
-    /// - Parameter evenAll: a call that has moved everything may still be at work. Where it cannot be, an iterator with nothing left is of an
-    ///   earlier call.
-    /// - Returns: nil when there is none, or several that disagree.
+    /// Of several the call's own is the outermost, for it is made first; those within may be what earlier calls have left between the words of a frame.
+    /// - Parameters:
+    ///   - evenAll: a call that has moved everything may still be at work. Where it cannot be, an iterator with nothing left is of an
+    ///     earlier call.
+    ///   - isCopied: it is the next one that counts.
+    /// - Returns: nil when there is none, or several of which nobody knows which is the call's.
     func moved(
-        by call: TransferCall, of task: TaskAddress, _ registers: GeneralRegisters, evenAll: Bool = false
+        by call: TransferCall, of task: TaskAddress, _ registers: GeneralRegisters, evenAll: Bool = false,
+        isCopied: Bool = false
     ) throws(MemoryFault) -> UInt64? {
         guard let fields = layout.transfers, let stack = try liveStack(of: task) else { return nil }
         let asked = try askedFor(by: call, of: task, registers)
         let total = asked.reduce(0) { $0 &+ $1.length }
         guard total > 0, total <= Self.transferLimit else { return nil }
-        var found: Set<UInt64> = []
+        /// The outermost last.
+        var found: [UInt64] = []
         for at in stride(from: 0, through: stack.bytes.count - fields.iteratorSize, by: 8) {
             let iterator = stack.start + at
             let type = try reader.value(fields.type, of: iterator)
@@ -114,10 +121,10 @@ extension DeadKernel {
                 try left > 0
                 ? remaining(in: iterator, fields) == Self.end(of: asked, count: left)
                 : lastByte(of: iterator, fields) == asked.last.map { $0.start &+ $0.length }
-            if isIts { found.insert(total - left) }
+            if isIts { found.append(total - left) }
         }
-        if found.count == 2 { found.remove(0) }
-        return found.count == 1 ? found.first : nil
+        guard stack.isExact else { return Set(found).count == 1 ? found.first : nil }
+        return isCopied && found.count > 1 ? found[found.count - 2] : found.last
     }
 
     /// A part of a program's memory.

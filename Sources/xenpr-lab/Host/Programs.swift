@@ -17,7 +17,7 @@ struct Programs: Sendable {
         let repository = try repositoryRoot()
         let directories =
             [ProcessInfo.processInfo.environment["XENPR_PROGRAMS"]].compactMap(\.self)
-            + ["\(repository)/.build-static/release", "\(repository)/.build/release"]
+            + ["\(repository)/.build/release"]
         func program(_ name: String) throws -> String {
             guard let path = directories.map({ "\($0)/\(name)" }).first(where: FileManager.default.isExecutableFile) else {
                 throw LabFailure("cannot find the program \(name) in \(directories.joined(separator: ", ")): run make build")

@@ -61,11 +61,31 @@ struct Zdtm: AsyncParsableCommand {
     /// there are crashes.
     static func batches(of programs: [ZdtmProgram], size: Int) -> [[ZdtmProgram]] {
         let hooked = programs.filter(\.hasHook)
-        let others = programs.filter { !$0.hasHook }.sorted { ($0.source, $0.name) < ($1.source, $1.name) }
+        var next = programs.filter { !$0.hasHook }[...]
         let count = max((programs.count + size - 1) / size, programs.isEmpty ? 0 : hooked.count)
         var batches = [[ZdtmProgram]](repeating: [], count: count)
-        for (index, program) in (hooked + others).enumerated() { batches[index % count].append(program) }
+        for (index, program) in hooked.enumerated() { batches[index].append(program) }
+        for index in batches.indices {
+            let left = batches.count - index
+            let share = max(0, min(size - batches[index].count, (next.count + left - 1) / left))
+            batches[index] += next.prefix(share)
+            next = next.dropFirst(share)
+        }
+        for index in batches.indices {
+            for place in batches[index].indices where isSecond(place, in: batches[index]) {
+                let source = batches[index][place].source
+                guard let other = batches.firstIndex(where: { batch in !batch.contains { $0.source == source } }),
+                    let free = batches[other].lastIndex(where: { !$0.hasHook })
+                else { continue }
+                (batches[index][place], batches[other][free]) = (batches[other][free], batches[index][place])
+            }
+        }
         return batches
+    }
+
+    /// Whether an earlier program of the batch has the same source.
+    private static func isSecond(_ place: Int, in batch: [ZdtmProgram]) -> Bool {
+        batch[..<place].contains { $0.source == batch[place].source }
     }
 
     /// One boot, one crash and one recovery of these programs.

@@ -89,9 +89,11 @@ extension DeadKernel {
     }
 
     /// Whether zswap takes pages, or has any, and lets go of one before it has brought it in, as zswap_load of Linux 6.12 does: in between the page is nowhere, and
-    /// its slot on the disk was never written. With trees (up to 6.9) it does not.
+    /// its slot on the disk was never written. With one tree for each area (up to 6.8) it does not.
     func forgetsEarly() throws(MemoryFault) -> Bool {
-        guard let fields = layout.zswap, fields.tree == nil else { return false }
+        guard let fields = layout.zswap, fields.tree == nil || manifest.symbols.addresses["nr_zswap_trees"] != nil else {
+            return false
+        }
         for name in ["zswap_enabled", "zswap_stored_pages"] {
             guard let address = manifest.symbols.addresses[name] else { continue }
             // A `bool`, and an atomic that is a word or half of one.
