@@ -14,6 +14,7 @@ public enum FileCatchUpWriter {
         _ catchUp: FileCatchUp, pages supply: inout Supply, toVolume volume: String, into manifest: inout RecoveryManifest
     ) -> [FileCatchUp.Omission] {
         var omissions = catchUp.omissions
+        manifest.mountPoints = catchUp.mountPoints.compactMap(text)
         for mount in catchUp.mounts {
             guard let path = text(of: mount.path), mount.source.isValidUTF8, mount.device >> 20 == 0 else {
                 omissions.append(.init(path: mount.path, reason: "it is a tmpfs that the agent cannot be told", isHeld: true))
@@ -28,15 +29,21 @@ public enum FileCatchUpWriter {
         var failure: CheckpointError?
         for entry in catchUp.entries.filter(\.isHeld) + catchUp.entries.filter({ !$0.isHeld }) {
             guard let path = text(of: entry.path) else {
-                omissions.append(.init(path: entry.path, reason: "its name is no UTF-8", isHeld: entry.isHeld))
+                omissions.append(
+                    .init(
+                        path: entry.path, reason: "its name is no UTF-8", isHeld: entry.isHeld,
+                        file: InodeIdentity(device: entry.device, inode: entry.inode)))
                 continue
             }
             var record = RecoveryManifest.FileCatchUp(
                 path: path, inode: entry.inode, size: entry.sizeBytes, mode: entry.mode, uid: entry.uid, gid: entry.gid,
-                content: nil, extents: [], isHeld: entry.isHeld, links: entry.links, isWhole: entry.isWhole)
+                content: nil, extents: [], isHeld: entry.isOpen, links: entry.links, isWhole: entry.isWhole)
             if let target = entry.target {
                 guard target.isValidUTF8, !target.bytes.contains(0) else {
-                    omissions.append(.init(path: entry.path, reason: "where it leads is no UTF-8", isHeld: entry.isHeld))
+                    omissions.append(
+                        .init(
+                            path: entry.path, reason: "where it leads is no UTF-8", isHeld: entry.isHeld,
+                            file: InodeIdentity(device: entry.device, inode: entry.inode)))
                     continue
                 }
                 record.target = target.description
@@ -56,14 +63,21 @@ public enum FileCatchUpWriter {
             } catch {
                 // A full volume stays full: nothing more is tried, but files without contents are still listed.
                 if error.isVolumeFull { failure = error }
-                omissions.append(.init(path: entry.path, reason: error.description, isHeld: entry.isHeld))
+                omissions.append(
+                    .init(
+                        path: entry.path, reason: error.description, isHeld: entry.isHeld,
+                        file: InodeIdentity(device: entry.device, inode: entry.inode)))
             }
         }
         // Pages are written behind the back of `append`: only now is it known how many arrived.
         if let (durable, failure) = contents?.finish(from: &supply), let failure {
+            let entries = Dictionary(catchUp.entries.map { ($0.path, $0) }) { first, _ in first }
             for record in manifest.files where !record.isWithin(durable) {
+                let entry = entries[KernelString(record.path)]
                 omissions.append(
-                    .init(path: KernelString(record.path), reason: failure.description, isHeld: record.isHeld))
+                    .init(
+                        path: KernelString(record.path), reason: failure.description, isHeld: entry?.isHeld ?? true,
+                        file: entry.map { InodeIdentity(device: $0.device, inode: $0.inode) }))
             }
             manifest.files.removeAll { !$0.isWithin(durable) }
         }

@@ -198,8 +198,9 @@ enum FileImage {
                 entry.message(3, fileOwner(file.owner))
                 entry.unsigned(4, UInt32(bitPattern: timer.clock))
                 entry.unsigned(5, timer.ticks)
-                // TFD_TIMER_ABSTIME is left out: the times below count from the restore.
-                entry.unsigned(6, timer.settimeFlags & ~1)
+                // TFD_TIMER_ABSTIME is left out: the times below count from the restore. But only with it is TFD_TIMER_CANCEL_ON_SET heeded (timerfd_setup_cancel, fs/timerfd.c), and
+                // then CRIU adds the second that it is (timerfd_arm, criu/timerfd.c).
+                entry.unsigned(6, timer.settimeFlags & 2 == 0 ? timer.settimeFlags & ~1 : timer.settimeFlags)
                 entry.unsigned(7, timer.remainingNanoseconds / 1_000_000_000)
                 entry.unsigned(8, timer.remainingNanoseconds % 1_000_000_000)
                 entry.unsigned(9, timer.intervalNanoseconds / 1_000_000_000)

@@ -42,6 +42,7 @@ extension RecoveryManifest {
                 bytes: try node.unsigned("bytes"), pages: try node.unsigned("pages"))
         }
         groups = try root.list("groups") { (node) throws(ManifestError) in try Group(node) }
+        mountPoints = try root.optionalList("mount_points") { (node) throws(ManifestError) in try node.absolutePath("path") }
         memoryMounts = try root.optionalList("memory_mounts") { (node) throws(ManifestError) in
             MemoryMount(
                 path: try node.absolutePath("path"), source: try node.text("source"), options: try node.text("options"),

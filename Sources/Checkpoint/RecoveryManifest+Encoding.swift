@@ -8,6 +8,7 @@ extension RecoveryManifest {
             "cause": .string(cause),
             "crashed_at": .number(crashedAt), "salvaged_by": .string(salvagedBy.rawValue), "largest_pid": JSONValue(largestPID),
             "timeline": .array(timeline.map(\.json)), "groups": .array(groups.map(\.json)),
+            "mount_points": .array(mountPoints.map { ["path": .string($0)] }),
             "memory_mounts": .array(memoryMounts.map(\.json)), "files": .array(files.map(\.json)),
             "directories": .array(
                 directories.map {

@@ -21,6 +21,8 @@ public struct RecoveryManifest: Sendable, Equatable {
     public var groups: [Group]
     /// Before the files, which may be in them.
     public var memoryMounts: [MemoryMount] = []
+    /// Where filesystems on disks have to be mounted that the files are in.
+    public var mountPoints: [String] = []
     public var files: [FileCatchUp]
     public var removed: [RemovedFile]
     public var directories: [DirectoryListing] = []

@@ -18,8 +18,10 @@ public struct FileCatchUp: Sendable, Hashable {
         public var sizeBytes: UInt64
         /// Pages to write, ascending, the address being the offset in the file; the last one may reach beyond the file's end.
         public var runs: [PageRun]
-        /// A process of a protected group has it open.
+        /// A process of a protected group has it open, or sees it in its mount namespace.
         public var isHeld: Bool
+        /// It is to be what it was whatever the new system has made of it: a process has it open.
+        public var isOpen: Bool
         /// The runs are all that it had, as on tmpfs: what they do not cover was never written, and is zeros.
         public var isWhole: Bool
         /// Where a symbolic link leads.
@@ -44,6 +46,7 @@ public struct FileCatchUp: Sendable, Hashable {
             self.sizeBytes = sizeBytes
             self.runs = runs
             self.isHeld = isHeld
+            isOpen = isHeld
             self.isWhole = isWhole
         }
     }
@@ -79,11 +82,14 @@ public struct FileCatchUp: Sendable, Hashable {
         /// For an operator, lower case.
         public var reason: String
         public var isHeld: Bool
+        /// What it concerns; nil: all of a filesystem, or something without a name.
+        public var file: InodeIdentity?
 
-        public init(path: KernelString, reason: String, isHeld: Bool) {
+        public init(path: KernelString, reason: String, isHeld: Bool, file: InodeIdentity? = nil) {
             self.path = path
             self.reason = reason
             self.isHeld = isHeld
+            self.file = file
         }
     }
 
@@ -119,6 +125,11 @@ public struct FileCatchUp: Sendable, Hashable {
     public var omissions: [Omission] = []
 
     public init() {}
+
+    /// Filesystems of which not all could be looked at, by `s_dev`, with the reason.
+    public var faults: [UInt64: String] = [:]
+    /// Where filesystems of disks are mounted that something is caught up in.
+    public var mountPoints: [KernelString] = []
 
     /// Pages in all entries.
     public var pageCount: UInt64 { entries.reduce(0) { $0 &+ $1.runs.reduce(0) { $0 &+ UInt64($1.count) } } }

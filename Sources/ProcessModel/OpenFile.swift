@@ -67,6 +67,8 @@ public struct FileNode: Sendable, Hashable {
     /// `s_dev` of the filesystem, as `MKDEV(major, minor)` of the kernel.
     public var device: UInt64
     public var inode: UInt64
+    /// Of a file of an overlay: that of the layer which is written to, where its contents are; nil: nothing was written, or it is on no overlay.
+    public var layer: InodeIdentity?
     /// Type and permissions (`i_mode`).
     public var mode: UInt32
     public var sizeBytes: UInt64

@@ -32,7 +32,9 @@ struct ManifestFile: ~Copyable {
 
     /// Writes the manifest, makes it durable, and gives it its name.
     consuming func commit(_ manifest: RecoveryManifest) throws(CheckpointError) {
-        let bytes = manifest.json.bytes(.pretty)
+        // For people, unless it is long for its readers, who take no more than 64 MiB.
+        let readable = manifest.json.bytes(.pretty)
+        let bytes = readable.count < 8 << 20 ? readable : manifest.json.bytes(.compact)
         var written = 0
         while written < bytes.count {
             // The range starts inside the array and ends at its end.

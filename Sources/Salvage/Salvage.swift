@@ -92,6 +92,9 @@ public struct Salvage {
         var pages = kernel.fileCatchUpPages()
         let omissions = FileCatchUpWriter.save(catchUp, pages: &pages, toVolume: request.volume, into: &manifest)
         let reasons = Dictionary(omissions.filter(\.isHeld).map { ($0.path, $0.reason) }) { first, _ in first }
+        let lost = Dictionary(
+            omissions.filter(\.isHeld).compactMap { omission in omission.file.map { ($0, omission.reason) } }
+        ) { first, _ in first }
         manifest.timeline.append(
             .init(
                 name: "files", start: start, seconds: wallClock() - start,
@@ -99,7 +102,9 @@ public struct Salvage {
         return groups.map { read in
             var read = read
             for file in read.group.openFiles.values {
-                guard case .path(let node) = file.kind, let reason = reasons[node.path] else { continue }
+                guard case .path(let node) = file.kind else { continue }
+                let places = [InodeIdentity(device: node.device, inode: node.inode)] + [node.layer].compactMap { $0 }
+                guard let reason = places.lazy.compactMap({ lost[$0] ?? catchUp.faults[$0.device] }).first else { continue }
                 read.group.obstacles.append(
                     Obstacle(.refused, pid: nil, reason: "what was written to \(node.path) is lost: \(reason)"))
             }

@@ -34,7 +34,7 @@ struct ChildProgram {
     @discardableResult
     func run(timeoutSeconds: Double) throws(AgentError) -> Int32 {
         let running = try start(timeoutSeconds: timeoutSeconds)
-        while !running.isOver { RunningProgram.waitForOne(of: [running]) }
+        while !running.isOver { RunningProgram.waitForOne(of: [running], atMostSeconds: timeoutSeconds) }
         return try running.finish()
     }
 
@@ -69,10 +69,10 @@ struct RunningProgram {
     /// Whether it has ended, or must not run any longer. Without a pidfd it is waited for in ``finish()``.
     var isOver: Bool { end < 0 || monotonicSeconds() >= deadline || System.poll([end], milliseconds: 0) == [true] }
 
-    /// Waits until one of the programs has ended or reached its limit.
-    static func waitForOne(of programs: [RunningProgram]) {
+    /// Waits until one of the programs has ended or reached its limit, and no longer than so many seconds.
+    static func waitForOne(of programs: [RunningProgram], atMostSeconds: Double) {
         guard let deadline = programs.map(\.deadline).min(), !programs.contains(where: { $0.end < 0 }) else { return }
-        let milliseconds = Int32(max(0, deadline - monotonicSeconds()) * 1000) + 1
+        let milliseconds = Int32(min(atMostSeconds, max(0, deadline - monotonicSeconds())) * 1000) + 1
         _ = System.poll(programs.map(\.end), milliseconds: milliseconds)
     }
 

@@ -17,6 +17,7 @@ extension FileCatchUp {
             guard let status = System.status(existing.number), status.st_mode & S_IFMT == type else {
                 throw AgentError(description: "something of another kind has its name now")
             }
+            if type == S_IFDIR { try setAttributes(of: file, existing, status) }
             return true
         }
         guard errno == ENOENT else { throw systemError("it cannot be opened") }
@@ -34,7 +35,18 @@ extension FileCatchUp {
         return true
     }
 
-    private func makeLink(_ file: RecoveryManifest.File, _ root: borrowing Descriptor) throws(AgentError) {
+    /// Gives a directory its owner and mode, unless the new system has changed them.
+    private func setAttributes(
+        of file: RecoveryManifest.File, _ directory: borrowing Descriptor, _ status: stat
+    ) throws(AgentError) {
+        let isSame = status.st_uid == file.uid && status.st_gid == file.gid && status.st_mode & 0o7777 == file.mode & 0o7777
+        guard !isSame, file.isHeld || !isChangedAfterCrash(status) else { return }
+        guard fchown(directory.number, file.uid, file.gid) == 0, fchmod(directory.number, file.mode & 0o7777) == 0 else {
+            throw systemError("its owner and mode cannot be set")
+        }
+    }
+
+    private mutating func makeLink(_ file: RecoveryManifest.File, _ root: borrowing Descriptor) throws(AgentError) {
         guard let target = file.target, !target.isEmpty, target.utf8.count < 4096, !target.utf8.contains(0) else {
             throw AgentError(description: "it is not known where the symbolic link leads")
         }

@@ -44,7 +44,7 @@ extension FileCatchUp {
     }
 
     /// Sets aside what has a file's name now, unless the new system has made it.
-    func makeRoom(for file: RecoveryManifest.File, _ present: stat, _ root: borrowing Descriptor) throws(AgentError) {
+    mutating func makeRoom(for file: RecoveryManifest.File, _ present: stat, _ root: borrowing Descriptor) throws(AgentError) {
         guard !isNewerThanCrash(present) else {
             throw AgentError(description: "the new system has made something of its name, and it stays as it is")
         }
@@ -90,9 +90,11 @@ extension FileCatchUp {
         }
     }
 
-    /// The names that an inode has in the directories that changed before the crash. They are looked through once.
-    private mutating func names(of inode: UInt64) -> [String] {
-        if let namesByInode { return namesByInode[inode] ?? [] }
+    /// The names that an inode has in the directories that changed before the crash.
+    private func names(of inode: UInt64) -> [String] { namesByInode?[inode] ?? [] }
+
+    /// They are looked through once.
+    mutating func lookForNames() {
         var found: [UInt64: [String]] = [:]
         for directory in changedDirectories {
             guard let opened = Descriptor(taking: System.open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)) else { continue }
@@ -104,6 +106,5 @@ extension FileCatchUp {
             }
         }
         namesByInode = found
-        return found[inode] ?? []
     }
 }

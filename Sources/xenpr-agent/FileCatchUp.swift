@@ -22,7 +22,8 @@ struct FileCatchUp {
     /// Where regular files are in these directories; nil: not looked yet.
     var namesByInode: [UInt64: [String]]?
     /// What the catch-up itself has written to: their times say nothing any more.
-    private(set) var touched: Set<FileNumber> = []
+    var touched: Set<FileNumber> = []
+    private var setAsideCount = 0
     /// How many files were written to, and how many bytes.
     private(set) var files = 0
     private(set) var bytes = 0
@@ -56,6 +57,8 @@ struct FileCatchUp {
         changedDirectories = ["/"] + files.filter { $0.mode & S_IFMT == S_IFDIR }.map(\.path)
         removedPaths = Set(removed.map(\.path))
         let directoriesOfBefore = directoriesOfBefore(files, root)
+        // Before a file is set aside whose other name is wanted.
+        lookForNames()
         // Other names of files come after the files.
         for file in files.filter({ $0.otherName == nil }) + files.filter({ $0.otherName != nil }) {
             do throws(AgentError) {
@@ -203,7 +206,7 @@ struct FileCatchUp {
     }
 
     /// Moves a file that the dead processes had removed, and that is back, out of the way; nothing is ever deleted.
-    func setAside(
+    mutating func setAside(
         _ entry: RecoveryManifest.Removed, _ root: borrowing Descriptor, keepsNewer: Bool
     ) throws(AgentError) {
         let path = try relative(entry.path)
@@ -225,14 +228,19 @@ struct FileCatchUp {
             ? directory + "/\(status.st_ino)-"
                 + String(decoding: path.utf8.suffix(120).map { $0 == 0x2f ? 0x25 : $0 }, as: UTF8.self)
             : target
+        // Two names may make one refuge.
+        let free = System.exists(refuge) ? directory + "/\(status.st_ino)-\(setAsideCount)" : refuge
+        setAsideCount += 1
+        var now = free
         // The name is looked up in the directory that was reached without symbolic links.
-        if System.rename(place.directory, place.name, to: refuge) != 0 {
-            guard errno == EXDEV else { throw systemError("it cannot be moved to \(refuge)") }
+        if System.rename(place.directory, place.name, to: free) != 0 {
+            guard errno == EXDEV else { throw systemError("it cannot be moved to \(free)") }
             // On another file system it stays where it is, under a name that says what it is.
-            guard System.rename(place.directory, place.name, to: "/\(path).xenpr-\(recovery)") == 0 else {
-                throw systemError("it cannot be set aside")
-            }
+            now = "/\(path).xenpr-\(recovery)"
+            guard System.rename(place.directory, place.name, to: now) == 0 else { throw systemError("it cannot be set aside") }
         }
+        // Another name of the dead system's may lead to it.
+        if namesByInode != nil { namesByInode?[UInt64(status.st_ino), default: []].append(now) }
         synchronizeDirectory(parent(of: "/" + path))
     }
 }

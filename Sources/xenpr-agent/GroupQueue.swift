@@ -6,6 +6,9 @@ struct GroupQueue {
     /// Where their directories are.
     let directory: String
 
+    /// How long nothing new is said while CRIU works.
+    private static let progressSeconds = 20.0
+
     /// A group whose CRIU runs.
     private struct Active {
         let index: Int
@@ -22,6 +25,7 @@ struct GroupQueue {
         var active: [Active] = []
         // The first one alone, for it has CRIU learn the features of the kernel, which the others find in its cache.
         var width = 1
+        var step = 0
         let terminals = PseudoTerminals(for: groups)
         let widest = max(1, min(4, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
         while !waiting.isEmpty || !active.isEmpty {
@@ -37,7 +41,9 @@ struct GroupQueue {
                 case .failure(let result): results[index] = result.group
                 }
             }
-            if !active.isEmpty { RunningProgram.waitForOne(of: active.map(\.program)) }
+            step += 1
+            XenStore.show(progress: "\(results.count) of \(groups.count) groups, step \(step)")
+            if !active.isEmpty { RunningProgram.waitForOne(of: active.map(\.program), atMostSeconds: Self.progressSeconds) }
             for ended in active where ended.program.isOver {
                 let result = end(ended)
                 if result.outcome == .failed { queues.giveUp(groups[ended.index].name) }

@@ -9,8 +9,11 @@ extension GroupRestore {
             return ["its formats of programs are not registered (binfmt_misc): \(errorText(errno))"]
         }
         return group.formats.compactMap { format in
+            // What the guest has registered under this name by itself stays as it is.
+            if System.status(formats, format.name) != nil { return nil }
             guard let register = Descriptor(taking: System.openBeneath(formats, "register", O_WRONLY)),
-                System.write(register.number, format.registration) == format.registration.count || errno == EEXIST
+                System.write(register.number, format.registration) == format.registration.count,
+                System.status(formats, format.name) != nil
             else { return "the format \(format.name) is not registered (binfmt_misc): \(errorText(errno))" }
             if format.isEnabled { return nil }
             guard let file = Descriptor(taking: System.openBeneath(formats, format.name, O_WRONLY)),

@@ -3,7 +3,11 @@ import Glibc
 
 /// Mounts each tmpfs again that somebody had mounted in the guest and that groups use. What was in it is put back by the catch-up of files.
 struct MemoryMounts {
-    private let mounts: [RecoveryManifest.MemoryMount]
+    /// Those that were mounted.
+    private var mounted: [RecoveryManifest.MemoryMount] = []
+
+    /// Directories that were made for them.
+    private(set) var made: Set<FileCatchUp.FileNumber> = []
 
     /// TMPFS_MAGIC of linux/magic.h.
     private static let type = 0x0102_1994
@@ -21,25 +25,35 @@ struct MemoryMounts {
         (1 << 24, 0x20),  // STRICTATIME
     ]
 
-    init(_ mounts: [RecoveryManifest.MemoryMount]) { self.mounts = mounts }
-
     /// Mounts one, unless the boot has done so by itself. Fails where it would hide something.
-    func mount(_ memory: RecoveryManifest.MemoryMount) throws(AgentError) {
+    mutating func mount(_ memory: RecoveryManifest.MemoryMount) throws(AgentError) {
         guard let root = Descriptor(taking: System.open("/", O_RDONLY | O_DIRECTORY)) else {
             throw systemError("cannot open /")
         }
         let path = try relative(memory.path)
+        var missing: [String] = []
+        var place = memory.path
+        while place != "/", !System.exists(place) {
+            missing.append(place)
+            place = parent(of: place)
+        }
         try makeDirectories(memory.path)
-        guard let directory = Descriptor(taking: System.openBeneath(root, path, O_RDONLY | O_DIRECTORY)),
-            let status = System.status(directory.number)
-        else { throw systemError("the directory to mount it over cannot be opened") }
-        // What is mounted has another number than what lies above it.
-        if System.status(directory, "..")?.st_dev != status.st_dev, System.filesystemType(memory.path) == Self.type { return }
+        for path in missing {
+            guard let directory = Descriptor(taking: System.open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)),
+                let status = System.status(directory.number)
+            else { continue }
+            made.insert(FileCatchUp.FileNumber(status))
+        }
+        guard let directory = Descriptor(taking: System.openBeneath(root, path, O_RDONLY | O_DIRECTORY)) else {
+            throw systemError("the directory to mount it over cannot be opened")
+        }
+        if isMountPoint(memory.path), System.filesystemType(memory.path) == Self.type { return }
         guard System.list(memory.path).isEmpty else {
             throw AgentError(description: "it is not mounted again, for it would hide what is there now")
         }
         guard let new = Descriptor(taking: make(memory)) else { throw systemError("it cannot be mounted again (tmpfs)") }
         guard xpr_attach_mount(new.number, directory.number) == 0 else { throw systemError("it cannot be mounted again") }
+        mounted.append(memory)
     }
 
     /// Makes the filesystem with the device number that it had, by which programs know a file from another, if that number is free.
@@ -52,7 +66,8 @@ struct MemoryMounts {
         defer { for other in others { close(other) } }
         while true {
             let new = System.makeMount("tmpfs", options, attributes: attributes)
-            guard new >= 0, let status = System.status(new) else { return new }
+            // Without descriptors for more of them the last one has to do.
+            guard new >= 0, let status = System.status(new) else { return new < 0 ? others.popLast() ?? new : new }
             let minor = Self.minor(status.st_dev)
             if minor >= memory.minor || others.count >= Self.attempts {
                 if minor != memory.minor {
@@ -71,9 +86,17 @@ struct MemoryMounts {
 
     /// To be called when all files are in their places.
     func finish() {
-        for memory in mounts where memory.flags & Self.readOnly != 0 {
+        for memory in mounted where memory.flags & Self.readOnly != 0 {
             // MS_REMOUNT | MS_BIND
             _ = System.mount("none", memory.path, "tmpfs", UInt(memory.flags | 1 << 5 | 1 << 12))
         }
     }
+}
+
+/// Whether something is mounted there: it has another device number than the directory above it.
+func isMountPoint(_ path: String) -> Bool {
+    guard let directory = Descriptor(taking: System.open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)),
+        let status = System.status(directory.number), let above = System.status(directory, "..")
+    else { return false }
+    return status.st_dev != above.st_dev
 }

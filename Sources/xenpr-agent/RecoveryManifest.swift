@@ -12,6 +12,8 @@ struct RecoveryManifest {
     let crashedAt: Int64?
     let groups: [Group]
     let memoryMounts: [MemoryMount]
+    /// Where a filesystem has to be mounted that files are in.
+    let mountPoints: [String]
     let files: [File]
     let removed: [Removed]
     let directories: [Listing]
@@ -330,6 +332,7 @@ struct RecoveryManifest {
         var groups: [Group] = []
         for value in json["groups"]?.arrayValue ?? [] { groups.append(try Group(value)) }
         self.groups = groups
+        mountPoints = (json["mount_points"]?.arrayValue ?? []).compactMap { $0["path"]?.stringValue }
         memoryMounts = (json["memory_mounts"]?.arrayValue ?? []).compactMap(MemoryMount.init)
         var files: [File] = []
         for value in json["files"]?.arrayValue ?? [] { files.append(try File(value)) }

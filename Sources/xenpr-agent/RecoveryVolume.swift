@@ -19,7 +19,8 @@ struct RecoveryVolume {
         while true {
             if let volume = search() { return volume }
             let remaining = deadline - monotonicSeconds()
-            guard remaining > 0, isDiskOnItsWay else { return nil }
+            // One may have connected between the two looks.
+            guard remaining > 0, isDiskOnItsWay else { return search() }
             _ = System.poll([events.number], milliseconds: min(Int32(remaining * 1000) + 1, 250))
             var event = [UInt8](repeating: 0, count: 8192)
             while System.read(events.number, into: &event) > 0 {}

@@ -19,6 +19,7 @@ struct RestoreCommand {
             guard let done = try restore(from: RecoveryVolume.mountPoint) else {
                 try PIDFloor.raise()
                 printError("nothing to restore: \(volume.device) holds no recovery.json")
+                XenStore.publish(RestoreReport(id: nil, failure: "the recovery volume holds no recovery.json").json.text())
                 return ExitCode.done
             }
             report = done
@@ -27,7 +28,7 @@ struct RestoreCommand {
             XenStore.publish(RestoreReport(id: nil, failure: error.description).json.text())
             throw error
         }
-        XenStore.publish(report.json.text())
+        XenStore.publish(report.published.text())
         return report.exitCode
     }
 
@@ -43,13 +44,24 @@ struct RestoreCommand {
         synchronizeDirectory(directory)
 
         var report = RestoreReport(id: manifest.id)
+        XenStore.show(progress: "files")
         report.measure("files") { report in
             var catchUp = FileCatchUp(volume: directory, recovery: manifest.id, crashedAt: manifest.crashedAt)
-            let mounts = MemoryMounts(manifest.memoryMounts)
+            var mounts = MemoryMounts()
+            /// Where there is another filesystem now: what is caught up there would be hidden later, or be in the way.
+            var missing = manifest.mountPoints.filter { !isMountPoint($0) }
+            for path in missing { catchUp.note(AgentError(description: "its filesystem is not mounted"), at: path) }
             for mount in manifest.memoryMounts {
-                do throws(AgentError) { try mounts.mount(mount) } catch { catchUp.note(error, at: mount.path) }
+                do throws(AgentError) { try mounts.mount(mount) } catch {
+                    catchUp.note(error, at: mount.path)
+                    missing.append(mount.path)
+                }
             }
-            catchUp.apply(files: manifest.files, removed: manifest.removed, directories: manifest.directories)
+            catchUp.touched = mounts.made
+            func isThere(_ path: String) -> Bool { !missing.contains { path == $0 || path.hasPrefix($0 + "/") } }
+            catchUp.apply(
+                files: manifest.files.filter { isThere($0.path) }, removed: manifest.removed.filter { isThere($0.path) },
+                directories: manifest.directories.filter { isThere($0.path) })
             mounts.finish()
             report.files = catchUp.problems
             printError("files: \(catchUp.files) caught up, \(catchUp.bytes) bytes, \(catchUp.problems.count) with a problem")

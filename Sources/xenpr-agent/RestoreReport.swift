@@ -38,6 +38,16 @@ struct RestoreReport {
     /// Where the last report stays when the volume is gone.
     static let path = "/var/lib/xenpr/report.json"
 
+    /// What the control domain takes at once; the volume has all of it.
+    private static let publishedProblems = 100
+
+    /// The part that is published.
+    var published: JSONValue {
+        var part = self
+        part.files = Array(files.prefix(Self.publishedProblems))
+        return part.json
+    }
+
     var json: JSONValue {
         [
             "schema": "xenpr.report/1",

@@ -78,6 +78,7 @@ struct DirtyFileWalk {
             switch file.kind {
             case .path(let node), .fifo(let node, _):
                 held.insert(InodeIdentity(device: node.device, inode: node.inode))
+                if let layer = node.layer { held.insert(layer) }
             case .unixSocket(let socket): if let name = socket.address?.name { socketNames.insert(name.bytes) }
             default: break
             }
@@ -99,7 +100,10 @@ struct DirtyFileWalk {
                 onList: list, link: layout.inode.listLink, limit: Self.inodeLimit, { inodes.append($0) })
             {
                 files.note(fault, object: "filesystem at \(KernelString(bytes: filesystem.mountPoint))", field: "s_inodes")
+                catchUp.faults[filesystem.identity.device] = "\(fault)"
             }
+            // Those of the groups first, for there is a limit to what is saved.
+            inodes = inodes.filter { isHeld($0, in: filesystem) } + inodes.filter { !isHeld($0, in: filesystem) }
             let directories = directories(of: filesystem)
             let known = catchUp.entries.count
             for inode in inodes {
@@ -111,10 +115,19 @@ struct DirtyFileWalk {
                     }
                 } catch {
                     files.note(error, object: "inode \(inode)", field: "inode")
+                    if isHeld(inode, in: filesystem) { catchUp.faults[filesystem.identity.device] = "\(error)" }
                 }
+            }
+            if !filesystem.isInMemory, catchUp.entries.count > known {
+                catchUp.mountPoints.append(KernelString(bytes: filesystem.mountPoint))
             }
             if filesystem.isInMemory, catchUp.entries.count > known { add(filesystem) }
         }
+    }
+
+    private func isHeld(_ inode: VirtualAddress, in filesystem: MountedFilesystem) -> Bool {
+        guard let number = try? kernel.value(layout.inode.number, of: inode) else { return false }
+        return held.contains(InodeIdentity(device: filesystem.identity.device, inode: number))
     }
 
     /// Has a tmpfs of which something is needed mounted again, unless every boot mounts it.
@@ -177,6 +190,8 @@ struct DirtyFileWalk {
 
         var names: [VirtualAddress] = []
         for alias in try files.aliases(of: inode) {
+            // What the guest sees only a part of has no path there elsewhere.
+            guard try files.shows(filesystem, alias) else { continue }
             if try !kernel.isUnhashed(alias, layout: layout.paths) {
                 names.append(alias)
             } else if try kernel.pointer(layout.paths.dentryParent, of: alias) != alias {
@@ -187,6 +202,7 @@ struct DirtyFileWalk {
         let links = try kernel.uint32(fields.links, of: inode)
         guard links > 0 else { return }
         guard let name = names.first else {
+            if filesystem.isPart { return }
             let text = "inode \(number) of the filesystem at \(KernelString(bytes: filesystem.mountPoint))"
             omit(KernelString(text), "it changed, and its name is not in memory", isHeld: false)
             return
@@ -230,7 +246,8 @@ struct DirtyFileWalk {
                 .all
             } else if !isRecent {
                 .changed
-            } else if cached <= limits.cachedBytesPerFile >> 12 {
+            } else if cached <= limits.cachedBytesPerFile >> 12 || isHeld && savedPages &+ cached <= limits.totalBytes >> 12 {
+                // Of what processes go on with nothing may depend on whether the disk's journal has learned of it.
                 .all
             } else {
                 .changedOrFrom((size > limits.cachedBytesPerFile ? size - limits.cachedBytesPerFile : 0) >> 12)
@@ -240,7 +257,7 @@ struct DirtyFileWalk {
             runs = try files.pages(ofMapping: mapping, choice, frames: frames)
             if filesystem.isInMemory { runs = try withSwapped(runs, ofMapping: mapping) }
         } catch {
-            omit(KernelString(bytes: path), "its cached pages cannot be read: \(error)", isHeld: isHeld)
+            omit(KernelString(bytes: path), "its cached pages cannot be read: \(error)", isHeld: isHeld, inode, filesystem)
             return
         }
         // Pages beyond the end are leftovers of a truncation.
@@ -250,7 +267,7 @@ struct DirtyFileWalk {
         guard savedPages &+ pages <= limits.totalBytes >> 12 else {
             omit(
                 KernelString(bytes: path), "the limit of \(limits.totalBytes >> 20) MiB for file contents is reached",
-                isHeld: isHeld)
+                isHeld: isHeld, inode, filesystem)
             return
         }
         savedPages &+= pages
@@ -292,7 +309,7 @@ struct DirtyFileWalk {
     ) throws(MemoryFault) {
         let fields = layout.inode
         guard catchUp.entries.count < limits.files else {
-            omit(KernelString(bytes: path), "more than \(limits.files) files changed", isHeld: isHeld)
+            omit(KernelString(bytes: path), "more than \(limits.files) files changed", isHeld: isHeld, inode, filesystem)
             return
         }
         var entry = FileCatchUp.Entry(
@@ -317,6 +334,7 @@ struct DirtyFileWalk {
         let isHeld = held.contains(identity)
         guard isHeld || !heldPlaces.isEmpty || (type == 0o140000 && !socketNames.isEmpty) else { return }
         for alias in try files.aliases(of: inode) where try !kernel.isUnhashed(alias, layout: layout.paths) {
+            guard try files.shows(filesystem, alias) else { continue }
             let path = try kernel.path(mount: filesystem.mount, dentry: alias, layout: layout.paths).bytes
             let isMounted = heldPlaces.contains { KernelString(bytes: path).isPath(atOrBelow: $0) }
             if type == 0o140000, !socketNames.contains(path) {
@@ -325,10 +343,22 @@ struct DirtyFileWalk {
             }
             guard isHeld || isMounted || type == 0o140000 else { continue }
             try addDirectories(above: alias, in: filesystem)
+            let known = catchUp.entries.count
+            defer { for index in catchUp.entries.indices.dropFirst(known) { catchUp.entries[index].isOpen = isHeld } }
             switch type {
             case 0o100000:
+                guard present.insert(path).inserted else { break }
                 let mapping = try kernel.pointer(fields.mapping, of: inode)
                 try add(regular: inode, path: path, mapping: mapping, isRecent: true, isHeld: true, in: filesystem)
+                var others: [VirtualAddress] = []
+                for other in try files.aliases(of: inode) where other != alias {
+                    guard try !kernel.isUnhashed(other, layout: layout.paths), try files.shows(filesystem, other) else {
+                        continue
+                    }
+                    try addDirectories(above: other, in: filesystem)
+                    others.append(other)
+                }
+                try add(names: others[...], of: inode, at: path, isHeld: true, in: filesystem)
             case 0o040000, 0o010000:
                 if present.insert(path).inserted { try add(inode, path: path, runs: [], isHeld: true, in: filesystem) }
             case 0o120000: if present.insert(path).inserted { try add(link: inode, path: path, isHeld: true, in: filesystem) }
@@ -355,6 +385,7 @@ struct DirtyFileWalk {
     /// harm here: nothing will be found under it.
     private mutating func lookForRemovedNames(in directory: VirtualAddress, path: [UInt8]) throws(MemoryFault) {
         for child in try files.children(of: directory) {
+            guard catchUp.removals.count < Self.nameLimit else { return }
             do throws(MemoryFault) {
                 guard try kernel.pointer(layout.paths.dentryInode, of: child).isNull,
                     try !kernel.isUnhashed(child, layout: layout.paths)
@@ -368,8 +399,15 @@ struct DirtyFileWalk {
         }
     }
 
-    private mutating func omit(_ path: KernelString, _ reason: String, isHeld: Bool) {
+    private mutating func omit(
+        _ path: KernelString, _ reason: String, isHeld: Bool, _ inode: VirtualAddress? = nil,
+        _ filesystem: MountedFilesystem? = nil
+    ) {
         guard catchUp.omissions.count < limits.files else { return }
-        catchUp.omissions.append(FileCatchUp.Omission(path: path, reason: reason, isHeld: isHeld))
+        var file: InodeIdentity?
+        if let inode, let filesystem, let number = try? kernel.value(layout.inode.number, of: inode) {
+            file = InodeIdentity(device: filesystem.identity.device, inode: number)
+        }
+        catchUp.omissions.append(FileCatchUp.Omission(path: path, reason: reason, isHeld: isHeld, file: file))
     }
 }

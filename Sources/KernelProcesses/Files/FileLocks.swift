@@ -77,7 +77,9 @@ extension FileReader {
         if list == .posix, !isOfDescription {
             // The owner of a POSIX lock is the table of descriptors.
             guard let table = tableIDs[try kernel.pointer(fields.owner, of: lock)] else { return }
-            owner = holder(ofFilesOn: inode, in: table)
+            let isExclusive = try kernel.value(fields.type, of: lock) & 3 == 1
+            owner = holder(
+                ofFilesOn: inode, in: table, preferred: fileIDs[try kernel.pointer(fields.file, of: lock)], writes: isExclusive)
         } else {
             guard let file = fileIDs[try kernel.pointer(fields.file, of: lock)] else { return }
             owner = holder(of: file)
@@ -108,9 +110,17 @@ extension FileReader {
                 length: end >= Self.lastOffset || end < start ? 0 : end - start + 1))
     }
 
-    private func holder(ofFilesOn inode: VirtualAddress, in table: DescriptorTableID) -> (Int32, Int32)? {
+    /// The descriptor that a lock is set through: that of the file it was set through, or another that may set it (F_WRLCK wants one for writing, F_RDLCK one for reading).
+    private func holder(
+        ofFilesOn inode: VirtualAddress, in table: DescriptorTableID, preferred: FileID?, writes: Bool
+    ) -> (Int32, Int32)? {
         guard let pid = tableHolders[table]?.first else { return nil }
-        let descriptor = descriptorTables[table]?.descriptors.first { inodes[$0.file] == inode }
+        let descriptors = (descriptorTables[table]?.descriptors ?? []).filter { inodes[$0.file] == inode }
+        let fitting = descriptors.first { descriptor in
+            // O_RDONLY 0, O_WRONLY 1
+            openFiles[descriptor.file].map { $0.flags & 3 != (writes ? 0 : 1) } ?? false
+        }
+        let descriptor = descriptors.first { $0.file == preferred } ?? fitting ?? descriptors.first
         return descriptor.map { (pid, $0.number) }
     }
 

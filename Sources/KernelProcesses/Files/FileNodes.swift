@@ -64,6 +64,7 @@ extension FileReader {
             inode: try kernel.value(fields.number, of: inode), mode: mode, sizeBytes: try kernel.value(fields.size, of: inode),
             uid: try kernel.uint32(fields.uid, of: inode), gid: try kernel.uint32(fields.gid, of: inode))
         node.mountID = try foreignMount(mount)
+        if filesystem.typeName == "overlay" { node.layer = try layer(ofOverlayInode: inode) }
         if path.isDeleted {
             node.modified = try kernel.modified(inode, fields)
             node.accessed = try kernel.accessed(inode, fields)
@@ -132,6 +133,17 @@ extension FileReader {
             current = try kernel.pointer(layout.paths.dentryParent, of: current)
         }
         return above
+    }
+
+    /// The inode that a file of an overlay has in the layer that is written to.
+    private func layer(ofOverlayInode inode: VirtualAddress) throws(MemoryFault) -> InodeIdentity? {
+        guard let overlays else { return nil }
+        let upper = try kernel.pointer(overlays.upper, of: kernel.container(of: inode, overlays.inode))
+        guard !upper.isNull else { return nil }
+        let below = try kernel.pointer(layout.paths.dentryInode, of: upper)
+        guard !below.isNull else { return nil }
+        return InodeIdentity(
+            device: try filesystem(ofInode: below).device, inode: try kernel.value(layout.inode.number, of: below))
     }
 
     /// A file of an overlay has its contents in the layer that is written to, or still in one below.

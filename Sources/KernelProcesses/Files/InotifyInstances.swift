@@ -32,11 +32,16 @@ extension FileReader {
 
     private func watch(at mark: VirtualAddress, _ fields: InotifyLayout) throws(MemoryFault) -> Inotify.Watch {
         let inode = try kernel.inode(ofMark: mark, fields.notify)
+        // FSNOTIFY_MARK_FLAG_EXCL_UNLINK and FSNOTIFY_MARK_FLAG_IN_ONESHOT, which were in the mask until Linux 5.19 (`inotify_arg_to_flags`).
+        let flags = try kernel.value(fields.notify.markFlags, of: mark)
+        var mask = try kernel.uint32(fields.notify.markMask, of: mark) & Self.userBits
+        if flags & 0x10 != 0 { mask |= 0x0400_0000 }
+        if flags & 0x20 != 0 { mask |= 0x8000_0000 }
         let descriptor = try kernel.int32(fields.watchDescriptor, of: kernel.container(of: mark, fields.watchMark))
         var watch = Inotify.Watch(
             descriptor: descriptor, path: try name(of: inode).map { KernelString(bytes: $0) },
             device: try filesystem(ofInode: inode).device, inode: try kernel.value(layout.inode.number, of: inode),
-            mask: try kernel.uint32(fields.notify.markMask, of: mark) & Self.userBits)
+            mask: mask)
         if watch.path == nil { watch.pathInFilesystem = try nameInFilesystem(of: inode).map { KernelString(bytes: $0) } }
         return watch
     }

@@ -10,6 +10,8 @@ struct MountedFilesystem: Sendable {
     var mountPoint: [UInt8]
     /// tmpfs: nothing of it outlives the guest.
     var isInMemory: Bool
+    /// The guest's init does not see the whole of it.
+    var isPart = false
 }
 
 /// Finds filesystems and the names of what is in them.
@@ -48,14 +50,33 @@ struct FilesystemWalk {
                     let mount = try mount(of: superblock)
                 else { continue }
                 let root = try kernel.pointer(layout.superblock.root, of: superblock)
-                let point = try kernel.path(mount: mount, dentry: root, layout: layout.paths)
+                let shown = try kernel.pointer(layout.catchUp.mountRoot, of: mount - layout.catchUp.mountEmbedded.offset)
+                let point = try kernel.path(mount: mount, dentry: shown, layout: layout.paths)
                 found.append(
-                    MountedFilesystem(identity: identity, mount: mount, mountPoint: point.bytes, isInMemory: isInMemory))
+                    MountedFilesystem(
+                        identity: identity, mount: mount, mountPoint: point.bytes, isInMemory: isInMemory, isPart: shown != root
+                    ))
             } catch {
                 note(error, object: "filesystem \(superblock)", field: "super_block")
             }
         }
         return found.sorted { $0.mountPoint.count < $1.mountPoint.count }
+    }
+
+    /// Whether the mount of a filesystem leads to a name.
+    func shows(_ filesystem: MountedFilesystem, _ dentry: VirtualAddress) throws(MemoryFault) -> Bool {
+        guard filesystem.isPart else { return true }
+        let root = try kernel.pointer(
+            layout.catchUp.mountRoot, of: filesystem.mount - layout.catchUp.mountEmbedded.offset)
+        var current = dentry
+        // PATH_MAX
+        for _ in 0..<4096 {
+            if current == root { return true }
+            let above = try kernel.pointer(layout.paths.dentryParent, of: current)
+            if above == current { return false }
+            current = above
+        }
+        return false
     }
 
     /// The mount of a filesystem in the namespace of init; one of the whole filesystem, if there is one.

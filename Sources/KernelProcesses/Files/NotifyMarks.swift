@@ -10,6 +10,7 @@ struct NotifyLayout: Sendable {
     let marks: Field
     let markLink: Field
     let markMask: Field
+    let markFlags: Field
     let markConnector: Field
     let connectedObject: Field
     let inodeConnector: Field
@@ -21,6 +22,7 @@ struct NotifyLayout: Sendable {
         let mark = try types.structure("fsnotify_mark")
         markLink = try mark.field("g_list")
         markMask = try mark.field("mask")
+        markFlags = try mark.field("flags")
         markConnector = try mark.field("connector")
         connectedObject = try types.structure("fsnotify_mark_connector").field("obj")
         inodeConnector = try types.structure("inode").field("i_fsnotify_marks")
