@@ -118,6 +118,23 @@ import Testing
         #expect(applied([lost], in: place, at: nil).count == 1)
     }
 
+    /// A log that was turned over: what has its name on the disk is the older one, which has another name by now.
+    @Test func findsAFileThatAnotherPushedAside() throws {
+        let place = try Place()
+        try place.write("old log", to: "log")
+        try place.write("abcdef", to: "volume/files/1")
+        let inode = try place.inode(of: "log")
+        var new = place.file("log", inode: 1, size: 6, extents: [extent(0, 6, 0)])
+        new.modified = nil
+        let old = place.file("log.1", inode: inode, size: 7, extents: [], content: nil)
+        let directory = RecoveryManifest.File(
+            path: place.path, inode: 1, size: 0, mode: 0o040755, uid: getuid(), gid: getgid(), content: nil, extents: [],
+            isHeld: false, links: 2, isWhole: false)
+        #expect(applied([directory, new, old], in: place, at: nil) == [])
+        #expect(place.read("log") == "abcdef" && place.read("log.1") == "old log")
+        #expect(try place.inode(of: "log.1") == inode)
+    }
+
     @Test func makesSymbolicLinks() throws {
         let place = try Place()
         func link(_ name: String, to target: String?) -> RecoveryManifest.File {

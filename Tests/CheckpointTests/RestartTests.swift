@@ -38,6 +38,31 @@ import Testing
         #expect(result.registers.ax == 9 && result.registers.ip == 0x1000)
     }
 
+    /// A handler that runs first ends the call, as it would have in the kernel.
+    @Test func aHandlerEndsWhatItEndsInTheKernel() {
+        let restarting = SignalAction(handler: 0x4000, flags: 0x1000_0000)
+        let ending = SignalAction(handler: 0x4000)
+        func result(_ number: UInt64, _ ax: Int64, _ handler: SignalAction?) -> Int64 {
+            Int64(bitPattern: RestartedThread(thread(number, ax: ax), handler: handler).registers.ax)
+        }
+        // pause and poll, stopped: whatever the handler's flags are.
+        #expect(result(34, -514, restarting) == -4 && result(7, -516, restarting) == -4)
+        // read, stopped or still in the call.
+        #expect(result(0, -512, ending) == -4 && result(0, -38, ending) == -4)
+        #expect(result(0, -512, restarting) == 0 && result(0, -38, restarting) == 0 && result(0, -513, ending) == 0)
+        // nanosleep in its call.
+        #expect(result(35, -38, restarting) == -4 && result(35, -38, nil) != -4)
+        // getpid does not wait.
+        #expect(result(39, -38, ending) == 39)
+    }
+
+    @Test func messagesThatSomebodyHasTakenAreNotTakenTwice() {
+        let asleep = thread(243) { $0.interruptedCall.stage = .asleep }
+        #expect(RestartedThread(asleep).registers.ax == 243)
+        let woken = RestartedThread(thread(243) { $0.interruptedCall.stage = .woken })
+        #expect(Int64(bitPattern: woken.registers.ax) == -4 && woken.concern != nil)
+    }
+
     @Test func othersReturnAsAfterAnInterruption() {
         // ptrace
         let other = RestartedThread(thread(101))

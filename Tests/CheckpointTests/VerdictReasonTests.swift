@@ -29,6 +29,15 @@ import Testing
             $0.openFiles[FileID(rawValue: 11)]?.kind = .pidfd(process: SyntheticGroup.keeper)
             $0.processes[0].threads[0].seccomp = .strict
         },
+        Held(testDescription: "a process that is being killed", verdict: .refused, reason: "being killed") {
+            $0.processes[0].pendingSignals.append(PendingSignal(signal: 9, info: []))
+        },
+        Held(testDescription: "confinement", verdict: .degraded, reason: "not confined by AppArmor") {
+            $0.processes[0].threads[0].credentials.confinement = "AppArmor"
+        },
+        Held(testDescription: "policy that children do not get", verdict: .degraded, reason: "SCHED_RESET_ON_FORK") {
+            $0.processes[0].threads[0].scheduling.resetsOnFork = true
+        },
         Held(testDescription: "memory policy of a thread", verdict: .degraded, reason: "set_mempolicy") {
             $0.processes[0].threads[0].scheduling.hasMemoryPolicy = true
         },

@@ -53,6 +53,11 @@ struct HVMContextTests {
         let contexts = try HVMContext.parse(blob)
         #expect(contexts[0].extended.isEmpty)
         #expect(contexts[1].extended == [2: (0..<256).map { UInt8($0) }])
+        #expect(
+            try HVMContext.parse(record(2, 0, cpu(ip: 1)) + record(16, 0, xsave(features: 7)) + record(0, 0, [])).first?
+                .legacyComponents == 3)
+        let unused = try HVMContext.parse(record(2, 0, cpu(ip: 1)) + record(16, 0, xsave(features: 0b110)) + record(0, 0, []))
+        #expect(unused.first?.legacyComponents == 2)
         let without = try HVMContext.parse(record(2, 0, cpu(ip: 1)) + record(16, 0, xsave(features: 0b11)) + record(0, 0, []))
         #expect(without[0].extended.isEmpty)
     }

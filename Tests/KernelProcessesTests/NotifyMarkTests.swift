@@ -22,7 +22,9 @@ import Testing
         let pointer = types.pointer(to: word)
         let list = types.structure("list_head", size: 16, [("next", pointer, 0), ("prev", pointer, 8)])
         _ = types.structure("fsnotify_group", size: 32, [("q_len", word, 0), ("marks_list", list, 8)])
-        _ = types.structure("fsnotify_mark", size: 40, [("mask", word, 0), ("g_list", list, 8), ("connector", pointer, 24)])
+        _ = types.structure(
+            "fsnotify_mark", size: 40,
+            [("mask", word, 0), ("g_list", list, 8), ("connector", pointer, 24), ("flags", word, 32)])
         _ = types.structure("fsnotify_mark_connector", size: 16, [("type", word, 0), ("obj", pointer, 8)])
         _ = types.structure("inode", size: 64, [("i_ino", long, 0), ("i_fsnotify_marks", pointer, 40)])
         layout = try NotifyLayout(try TypeTable(btf: types.bytes))
