@@ -33,14 +33,22 @@ enum Manifest {
                 continue
             }
             findings.id = file.id
-            findings.kernel = file.kernel
-            findings.cause = file.cause
+            findings.kernel = file.kernel?.asForeignText
+            findings.cause = file.cause?.asForeignText
             findings.timeline = file.timeline ?? []
             findings.groups = (file.groups ?? []).map { group in
-                var result = GroupResult(name: group.name, verdict: group.verdict, reasons: group.reasons ?? [])
+                var result = GroupResult(
+                    name: group.name.asForeignText, verdict: group.verdict?.asForeignText,
+                    reasons: (group.reasons ?? []).map(\.asForeignText))
                 result.bytes = group.bytes
                 result.pages = group.pages
-                result.processes = group.processes ?? []
+                result.processes = (group.processes ?? []).map { process in
+                    var process = process
+                    process.command = process.command.asForeignText
+                    process.verdict = process.verdict.asForeignText
+                    process.reasons = process.reasons?.map(\.asForeignText)
+                    return process
+                }
                 return result
             }
             break

@@ -79,7 +79,7 @@ struct XenGuest: GuestHost {
             await watcher.follow(path)
             guard let text = try await xen.readChunked(path, chunkLimit: 256) else { return nil }
             // Half of a report that is being written in chunks is no report yet.
-            return try? WireCoding.decode(AgentReport.self, from: Data(text.utf8))
+            return try? WireCoding.decode(AgentReport.self, from: Data(text.utf8)).withPlainText
         }
     }
 
@@ -87,7 +87,7 @@ struct XenGuest: GuestHost {
         try await attempt {
             let path = "\(DomainID(main).storePath)/data/xenpr/progress"
             await watcher.follow(path)
-            return try await xen.read(path).map { String($0.prefix(64)) }
+            return try await xen.read(path).map { String($0.prefix(64)).asForeignText }
         }
     }
 

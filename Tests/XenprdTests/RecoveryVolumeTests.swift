@@ -58,6 +58,11 @@ import Testing
         #expect(try names("kept/main-60") == ["groups", "recovery.json"])
     }
 
+    @Test func wordsOfTheGuestAreNoCommandsToATerminal() throws {
+        try write("recovery.json", Self.manifest.replacingOccurrences(of: "sysrq", with: "a\\u001b[2Jb"))
+        #expect(try volume.clear(keep: nil).cause == "a?[2Jb")
+    }
+
     @Test func ofGroupsThatRunAgainNothingIsKept() throws {
         try write("recovery.done.json", Self.manifest)
         for group in ["redis", "web"] { try write("groups/\(group)/images/pages-1.img", "x") }

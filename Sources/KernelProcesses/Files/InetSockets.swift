@@ -47,7 +47,8 @@ extension FileReader {
         if inet.type == Self.rawType { inet.raw = try layout.sockets.raw?.options(of: sock, socket: inet, kernel) }
         let isTCP = inet.transport == Self.tcp && inet.type != Self.rawType
         inet.lateOptions = try layout.sockets.inetOptions.late(
-            of: sock, isTCP: isTCP, isConnected: state != .listening && inet.destinationPort != 0, kernel)
+            of: sock, isTCP: isTCP, isConnected: state != .listening && inet.destinationPort != 0, isIPv6: inet.family == 10,
+            kernel)
         if isTCP {
             try readKeepAlive(of: sock, into: &inet.options)
             if state != .listening, inet.destinationPort != 0 {

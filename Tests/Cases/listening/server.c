@@ -1,5 +1,6 @@
 // Answers each connection with "pid nonce number taken wrong-options" and closes it. The eventfd holds 7 from the start and is read when SIGUSR1
 // has added 1; what was read is part of the answers from then on.
+#define _GNU_SOURCE
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -31,24 +32,34 @@ static int listen_on(const struct sockaddr *address, socklen_t size, int backlog
     return fd;
 }
 
-// What servers set on the socket that they listen with, and whether it is still there.
-static const struct { int level, name, value; } options[] = {
-    {IPPROTO_TCP, TCP_NODELAY, 1}, {IPPROTO_TCP, TCP_DEFER_ACCEPT, 7}, {IPPROTO_TCP, TCP_FASTOPEN, 11},
-    {IPPROTO_TCP, TCP_USER_TIMEOUT, 12345}, {IPPROTO_TCP, TCP_SYNCNT, 4}, {IPPROTO_IP, IP_TOS, 0x10}, {IPPROTO_IP, IP_TTL, 33},
+// What servers set on the socket that they listen with (0), and on those for datagrams of IPv4 (1) and IPv6 (2), and whether it is still there.
+static const struct { int socket, level, name, value; } options[] = {
+    {0, IPPROTO_TCP, TCP_NODELAY, 1}, {0, IPPROTO_TCP, TCP_DEFER_ACCEPT, 7}, {0, IPPROTO_TCP, TCP_FASTOPEN, 11},
+    {0, IPPROTO_TCP, TCP_USER_TIMEOUT, 12345}, {0, IPPROTO_TCP, TCP_SYNCNT, 4}, {0, IPPROTO_IP, IP_TOS, 0x10},
+    {0, IPPROTO_IP, IP_TTL, 33},
+    {1, IPPROTO_IP, IP_PKTINFO, 1}, {1, IPPROTO_IP, IP_RECVTTL, 1}, {1, IPPROTO_IP, IP_RECVTOS, 1}, {1, IPPROTO_IP, IP_RECVERR, 1},
+    {1, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO}, {1, IPPROTO_IP, IP_MULTICAST_TTL, 9}, {1, IPPROTO_IP, IP_MULTICAST_LOOP, 0},
+    {1, IPPROTO_IP, IP_MULTICAST_ALL, 0}, {1, IPPROTO_IP, IP_MINTTL, 5}, {1, IPPROTO_IP, IP_RECVORIGDSTADDR, 1},
+    {2, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1}, {2, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1}, {2, IPPROTO_IPV6, IPV6_RECVTCLASS, 1},
+    {2, IPPROTO_IPV6, IPV6_TCLASS, 0x20}, {2, IPPROTO_IPV6, IPV6_UNICAST_HOPS, 44}, {2, IPPROTO_IP, IP_PKTINFO, 1},
+    {2, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE}, {2, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, 7},
+    {2, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 0}, {2, IPPROTO_IPV6, IPV6_RECVERR, 1},
 };
 enum { option_count = sizeof options / sizeof *options };
 
-static void set_options(int fd) {
+static int tuned[3];
+
+static void set_options(void) {
     for (int i = 0; i < option_count; i++)
-        if (setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int)) != 0) exit(1);
+        if (setsockopt(tuned[options[i].socket], options[i].level, options[i].name, &options[i].value, sizeof(int)) != 0) exit(1);
 }
 
-static int wrong_options(int fd) {
+static int wrong_options(void) {
     int count = 0;
     for (int i = 0; i < option_count; i++) {
         int value = -1;
         socklen_t size = sizeof value;
-        getsockopt(fd, options[i].level, options[i].name, &value, &size);
+        getsockopt(tuned[options[i].socket], options[i].level, options[i].name, &value, &size);
         count += value != options[i].value;
     }
     return count;
@@ -67,8 +78,10 @@ int main(int argc, char **argv) {
     };
     // Nobody connects to it: TCP_DEFER_ACCEPT would make them wait.
     loopback.sin_port = htons(7382);
-    int tuned = listen_on((struct sockaddr *)&loopback, sizeof loopback, 3);
-    set_options(tuned);
+    tuned[0] = listen_on((struct sockaddr *)&loopback, sizeof loopback, 3);
+    tuned[1] = socket(AF_INET, SOCK_DGRAM, 0);
+    tuned[2] = socket(AF_INET6, SOCK_DGRAM, 0);
+    set_options();
     event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     epoll = epoll_create1(EPOLL_CLOEXEC);
     for (int i = 0; i < 3; i++) {
@@ -94,7 +107,7 @@ int main(int argc, char **argv) {
         }
         int connection = accept(fds[event.data.u64 - 1000], NULL, NULL);
         if (connection < 0) continue;
-        dprintf(connection, "%d %ld %ld %lu %d\n", getpid(), nonce, ++answers, (unsigned long)taken, wrong_options(tuned));
+        dprintf(connection, "%d %ld %ld %lu %d\n", getpid(), nonce, ++answers, (unsigned long)taken, wrong_options());
         close(connection);
     }
 }
