@@ -17,7 +17,8 @@ struct GroupPlan: Sendable {
     /// Of the group as a whole.
     let obstacles: [Obstacle]
 
-    init(_ original: ProtectedGroup) {
+    init(_ whole: ProtectedGroup) {
+        let (original, strangers) = FileOwners.withoutStrangers(whole)
         let pids = PIDNamespace(original)
         let users = GroupUsers(pids)
         self.users = users
@@ -50,7 +51,8 @@ struct GroupPlan: Sendable {
         let packetSockets = PacketSocketPlan(group, files: files, hasNetworkNamespace: namespaces.networks != nil)
         self.packetSockets = packetSockets
         let found =
-            group.obstacles + tree.obstacles + namespaces.obstacles + foreignSegments + hiddenWatches + hugePages.obstacles
+            group.obstacles + strangers + tree.obstacles + namespaces.obstacles + foreignSegments + hiddenWatches
+            + hugePages.obstacles
             + cgroups.obstacles + socketOptions.obstacles + packetPipes.obstacles
             + packetSockets.obstacles + pids.obstacles + users.obstacles
             + ProcessFiles.obstacles(of: group, isNamespace: pids.number != nil)

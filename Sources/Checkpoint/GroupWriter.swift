@@ -146,12 +146,26 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
     ) throws(CheckpointError) -> PagesWriter.Totals {
         var writer = try PagesWriter(mapName: "pagemap-\(plan.process.pid)", pagesNumber: pagesNumber(), in: directory)
         let ranges = space.mappings.filter { MemoryImage.holdsPages($0.kind) }.map { $0.start.rawValue..<$0.end.rawValue }
-        var selector = PageSelector(ranges: ranges, stub: plan.stub, patches: plan.patches)
+        let fileRanges = space.mappings.filter { mapping in
+            switch mapping.kind {
+            case .privateFile, .memfd(_, isPrivate: true): true
+            default: false
+            }
+        }.map { $0.start.rawValue..<$0.end.rawValue }
+        var selector = PageSelector(ranges: ranges, fileRanges: fileRanges, stub: plan.stub, patches: plan.patches)
         var batches = BatchCursor(.addressSpace(id))
         while let runs = try batches.next(from: &supply) {
             try Self.write(runs, chosenBy: &selector, to: &writer, supply: &supply)
         }
         for segment in selector.finish() { try Self.write(segment, to: &writer, supply: &supply) }
+        if selector.unchangedPages > 0 {
+            obstacles.append(
+                Obstacle(
+                    .degraded, pid: plan.process.pid,
+                    reason:
+                        "a time limit, or a number that a call was to write, is in a page that it has not written to yet, and stays as it was"
+                ))
+        }
         if selector.strayPages > 0 {
             obstacles.append(
                 Obstacle(

@@ -20,18 +20,25 @@ struct PageSelector {
     }
 
     private let ranges: [Range<UInt64>]
+    /// Those of files: what is in no frame of the process's own is in the file.
+    private let fileRanges: [Range<UInt64>]
     private var extras: [Extra] = []
     private var nextRange = 0
     private var nextExtra = 0
     private var lastEnd: UInt64 = 0
     /// Offered pages that lie in no mapping that holds pages: the walk and the map disagree.
     private(set) var strayPages: UInt64 = 0
+    /// Pages of files that were to be changed and are not the process's own yet.
+    private(set) var unchangedPages: UInt64 = 0
 
     private static let pageSize: UInt64 = 4096
 
-    /// - Parameter ranges: ascending, not overlapping.
-    init(ranges: [Range<UInt64>], stub: RestartStub?, patches: [MemoryPatch]) {
+    /// - Parameters:
+    ///   - ranges: ascending, not overlapping.
+    ///   - fileRanges: those among them that are private mappings of files.
+    init(ranges: [Range<UInt64>], fileRanges: [Range<UInt64>] = [], stub: RestartStub?, patches: [MemoryPatch]) {
         self.ranges = ranges
+        self.fileRanges = fileRanges
         var byPage: [UInt64: [MemoryPatch]] = [:]
         for patch in patches {
             // A patch over a page's end is two patches.
@@ -121,6 +128,11 @@ struct PageSelector {
     private mutating func emitExtras(before limit: UInt64, into segments: inout [Segment]) {
         while nextExtra < extras.count, extras[nextExtra].page < limit {
             let extra = extras[nextExtra]
+            if extra.bytes == nil, fileRanges.contains(where: { $0.contains(extra.page) }) {
+                unchangedPages &+= 1
+                nextExtra += 1
+                continue
+            }
             var bytes = extra.bytes ?? Array(repeating: 0, count: Int(Self.pageSize))
             Self.apply(extra.patches, to: &bytes)
             segments.append(.own(address: VirtualAddress(rawValue: extra.page), bytes: bytes))

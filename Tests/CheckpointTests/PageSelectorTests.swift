@@ -9,6 +9,16 @@ import Testing
         PageRun(address: VirtualAddress(address), frame: FrameNumber(frame), count: count)
     }
 
+    /// Zeros there would take the place of what the file has.
+    @Test func pagesOfFilesThatNobodyHasWrittenToStayAsTheyAre() throws {
+        let patch = MemoryPatch(address: VirtualAddress(0x1010), bytes: [1])
+        var selector = PageSelector(
+            ranges: [0x1000..<0x3000, 0x5000..<0x6000], fileRanges: [0x1000..<0x3000], stub: nil, patches: [patch])
+        #expect(selector.finish().isEmpty && selector.unchangedPages == 1)
+        var anonymous = PageSelector(ranges: [0x1000..<0x3000], stub: nil, patches: [patch])
+        #expect(anonymous.finish().count == 1 && anonymous.unchangedPages == 0)
+    }
+
     @Test func clipsToMappings() throws {
         var selector = PageSelector(ranges: [0x1000..<0x3000, 0x5000..<0x6000], stub: nil, patches: [])
         let segments = try selector.select([run(0, 10, 8)])

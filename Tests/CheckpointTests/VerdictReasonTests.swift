@@ -32,6 +32,11 @@ import Testing
         Held(testDescription: "a process that is being killed", verdict: .refused, reason: "being killed") {
             $0.processes[0].pendingSignals.append(PendingSignal(signal: 9, info: []))
         },
+        Held(
+            testDescription: "owner outside of the group", verdict: .degraded, reason: "process 4711, which is not of the group"
+        ) {
+            $0.openFiles[FileID(rawValue: 3)]?.owner.pid = 4711
+        },
         Held(testDescription: "confinement", verdict: .degraded, reason: "not confined by AppArmor") {
             $0.processes[0].threads[0].credentials.confinement = "AppArmor"
         },

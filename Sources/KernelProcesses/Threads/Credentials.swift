@@ -98,33 +98,29 @@ extension DeadKernel {
 }
 
 extension DeadKernel {
-    /// Modules that confine processes, by what tells that they are at work.
-    private static let modules: [(name: String, words: String, enabled: String)] = [
-        ("AppArmor", "apparmor", "apparmor_enabled"), ("SELinux", "selinux", "selinux_enabled_boot"),
-        ("Landlock", "landlock", "landlock_initialized"),
-    ]
-
-    static let securitySymbols = Set(modules.flatMap { ["\($0.words)_blob_sizes", $0.enabled] })
+    /// Modules that confine processes, by what the kernel calls them.
+    private static let modules = ["apparmor": "AppArmor", "selinux": "SELinux", "landlock": "Landlock"]
+    static let securitySymbols = Set(modules.keys.map { "\($0)_blob_sizes" } + ["lsm_names"])
 
     /// The module for security by which credentials are confined otherwise than the kernel's own (`init_cred`): by the first word of its part, which is a label, two numbers
     /// of labels, or a domain (security/apparmor/include/cred.h, security/selinux/include/objsec.h, security/landlock/cred.h).
+    ///
+    /// Only modules that are at work (`lsm_names` of security/security.c) have a part: of the others `lbs_cred` says how large it would be, not where it is.
     fileprivate func confinement(by cred: VirtualAddress) throws(MemoryFault) -> String? {
         let symbols = manifest.symbols.addresses
         guard let security = layout.credentials.security, let part = layout.credentials.securityPart,
-            let free = symbols["init_cred"]
+            let free = symbols["init_cred"], let names = symbols["lsm_names"]
         else { return nil }
         let own = try reader.pointer(security, of: cred)
         let other = try reader.pointer(security, of: free)
-        guard !own.isNull, !other.isNull else { return nil }
-        for (name, words, enabled) in Self.modules {
-            guard let sizes = symbols["\(words)_blob_sizes"], let switched = symbols[enabled],
-                try reader.memory.unsigned(at: switched, size: 1) != 0
-            else { continue }
+        guard !own.isNull, !other.isNull, own != other else { return nil }
+        let atWork = try reader.memory.string(at: reader.memory.pointer(at: names), limit: 256).split(separator: ",")
+        for word in atWork {
+            guard let name = Self.modules[String(word)], let sizes = symbols["\(word)_blob_sizes"] else { continue }
             let offset = try reader.signed(part, of: sizes)
             guard 0..<4096 ~= offset else { continue }
-            let (first, second): (UInt64, UInt64) = (
-                try reader.memory.integer(at: own + Int(offset)), try reader.memory.integer(at: other + Int(offset))
-            )
+            let first: UInt64 = try reader.memory.integer(at: own + Int(offset))
+            let second: UInt64 = try reader.memory.integer(at: other + Int(offset))
             if first != second { return name }
         }
         return nil
