@@ -32,11 +32,6 @@ import Testing
         Held(testDescription: "a process that is being killed", verdict: .refused, reason: "being killed") {
             $0.processes[0].pendingSignals.append(PendingSignal(signal: 9, info: []))
         },
-        Held(
-            testDescription: "owner outside of the group", verdict: .degraded, reason: "process 4711, which is not of the group"
-        ) {
-            $0.openFiles[FileID(rawValue: 3)]?.owner.pid = 4711
-        },
         Held(testDescription: "confinement", verdict: .degraded, reason: "not confined by AppArmor") {
             $0.processes[0].threads[0].credentials.confinement = "AppArmor"
         },
@@ -84,6 +79,16 @@ import Testing
         #expect(record.verdict == held.verdict)
         let reasons = record.processes.flatMap(\.reasons)
         #expect(reasons.count { $0.contains(held.reason) } == 1, "\(reasons)")
+    }
+
+    @Test func strangersGetNoSignals() {
+        var group = SyntheticGroup().group
+        group.openFiles[FileID(rawValue: 3)]?.owner.pid = 4711
+        group.openFiles[FileID(rawValue: 4)]?.owner.pid = UInt32(SyntheticGroup.worker)
+        let plan = GroupPlan(group)
+        #expect(plan.group.openFiles[FileID(rawValue: 3)]?.owner.pid == 0)
+        #expect(plan.group.openFiles[FileID(rawValue: 4)]?.owner.pid == UInt32(SyntheticGroup.worker))
+        #expect(plan.obstacles.count { $0.reason.contains("process 4711") } == 1)
     }
 
     /// CRIU leaves them out; the agent sets them, through a process that has the socket.

@@ -29,6 +29,10 @@ struct InetOptionLayout: Sendable {
     private var ipv6Part: Field?
     /// Of IPv6 sockets, in the word that they share with others since Linux 6.9.
     private var ipv6Flags: [Option] = []
+    /// Not of TCP sockets, which keep other numbers in some of their places (tcp_v4_syn_recv_sock, net/ipv4/tcp_ipv4.c).
+    private static let multicast: Set<String> = [
+        "IP_MULTICAST_TTL", "IP_MULTICAST_LOOP", "IP_MULTICAST_ALL", "IPV6_MULTICAST_HOPS", "IPV6_MULTICAST_LOOP",
+    ]
     /// Of sockets without a connection; with one, CRIU saves them.
     private var unconnected: [Option] = []
 
@@ -169,7 +173,7 @@ struct InetOptionLayout: Sendable {
                 options += try set(among: ipv6, at: part, kernel) + set(among: ipv6Flags, at: sock, kernel)
             }
         }
-        return options
+        return isTCP ? options.filter { !Self.multicast.contains($0.name) } : options
     }
 
     private func set(among options: [Option], at address: VirtualAddress, _ kernel: KernelReader) throws(MemoryFault)
