@@ -4,11 +4,13 @@ extension GroupRestore {
     /// More than a hundred thousand elements take.
     private static let packetFilterLimit = 64 << 20
 
-    /// Loads the modules that the packet filters need, before the group is there. The kernel would load them by itself, but begin a batch anew for each.
-    func loadPacketFilterModules() {
-        let modules = group.networks.reduce(into: Set<String>()) { all, network in
+    /// Loads the modules that packet filters and devices on others need, before the group is there. The kernel would load them by itself, but begin a batch anew for each, and say
+    /// no more of a kind of device that it does not get than that it does not know it.
+    func loadModules() {
+        var modules = group.networks.reduce(into: Set<String>()) { all, network in
             if let batch = network.packetFilter.flatMap({ try? batch(in: $0) }) { all.formUnion(batch.modules) }
         }
+        if !group.lowerDevices.isEmpty { modules.insert("macvlan") }
         guard !modules.isEmpty else { return }
         // Not every name is one of a module.
         _ = try? ChildProgram(arguments: ["modprobe", "-abq"] + modules.sorted()).run(timeoutSeconds: timeoutSeconds)

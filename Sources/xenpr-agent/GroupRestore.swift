@@ -53,7 +53,7 @@ struct GroupRestore {
         try lendImages()
         try showCgroups()
         lockConnections()
-        loadPacketFilterModules()
+        loadModules()
         if group.disablesHugePages { try haveKernelExamined() }
         try leaveOwnManifest()
         let lent = try LentFiles(group.lentFiles, images: directory + "/images", of: group.name, queues: &queues)
