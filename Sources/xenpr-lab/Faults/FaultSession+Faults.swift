@@ -103,13 +103,13 @@ extension FaultSession {
     /// The group that fits is restored, the other one is reported.
     func fullVolume() async throws -> String {
         try await control.require("xenpr unprotect main", timeout: .seconds(120))
-        // What a recovery left for a look is the only thing that xenprd does not clear away. The blocks that ext4 reserves for root are free for a
+        // What a filesystem check has found is the only thing that xenprd does not clear away. The blocks that ext4 reserves for root are free for a
         // salvage, so they are filled too.
+        let filler = "/mnt/lost+found/filler"
         try await control.require(
             """
-            mount \(XenMachine.volume) /mnt && mkdir -p /mnt/kept/older
-            find /mnt -mindepth 1 -maxdepth 1 ! -name kept -exec rm -rf {} +
-            fallocate -l $(($(stat -f -c '%f * %S' /mnt) - (32 << 20))) /mnt/kept/older/filler && umount /mnt
+            mount \(XenMachine.volume) /mnt && find /mnt -mindepth 1 -maxdepth 1 ! -name lost+found -exec rm -rf {} +
+            fallocate -l $(($(stat -f -c '%f * %S' /mnt) - (32 << 20))) \(filler) && umount /mnt
             """)
         try await machine.protect()
         let small = try await FaultWork.start("small", in: main)
@@ -124,6 +124,9 @@ extension FaultSession {
         let isBack = try await large.runs(before.large)
         try expect(!isBack, "large runs again, although it had no room")
         try await armed()
+        try await control.require("xenpr unprotect main", timeout: .seconds(120))
+        try await control.require("mount \(XenMachine.volume) /mnt && rm \(filler) && umount /mnt")
+        try await machine.protect()
         return "small goes on; large is refused: \(reason)"
     }
 
