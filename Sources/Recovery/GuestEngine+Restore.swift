@@ -18,7 +18,9 @@ extension GuestEngine {
             await mark("destroy", since: begun)
             try await save()
         }
-        if let main = try await host.domain(named: record.guest), main.condition.isAlive {
+        if let main = try await host.domain(named: record.guest),
+            main.condition.isAlive || main.identity.id != recovery.deadDomain
+        {
             // The toolstack makes a domain paused and lets it run last of all: one that stays so was left half made.
             if main.condition == .paused {
                 guard begun >= record.since + limits.creation else {
@@ -68,6 +70,8 @@ extension GuestEngine {
 
     private mutating func rebooted(_ main: DomainFacts) async throws(WorldFailure) {
         record.main = main.identity
+        // What the agent of an earlier life has said is no progress of this one's.
+        agentProgress = nil
         record.lastRestore = record.recovery?.withVolume == true ? await desk.now() : record.lastRestore
         try await enter(.restoring)
     }
@@ -91,6 +95,7 @@ extension GuestEngine {
         if let main, main.identity != record.main {
             // Rebooted by its operator; its agent finds the volume again.
             record.main = main.identity
+            agentProgress = nil
             try await save()
         }
         if let main, let report = try await agentReport(of: main) { return try await judge(report) }

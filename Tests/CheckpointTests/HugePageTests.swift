@@ -37,4 +37,15 @@ import Testing
         sample.group.sharedMemory[Self.memory]?.hugePageBytes = Self.size
         #expect(ReservedPages.needed(by: sample.group) == [RecoveryManifest.ReservedPages(sizeBytes: Self.size, count: 8)])
     }
+
+    /// Sizes in a dead kernel's memory can be any number.
+    @Test func damagedSizesMakeNoSumThatIsNone() {
+        var sample = SyntheticGroup()
+        for number in 1...2 as ClosedRange<UInt32> {
+            var memory = SharedMemory(sizeBytes: .max, inode: UInt64(number), device: 1)
+            memory.hugePageBytes = Self.size
+            sample.group.sharedMemory[SharedMemoryID(rawValue: 90 + number)] = memory
+        }
+        #expect(ReservedPages.needed(by: sample.group).map(\.count) == [UInt64(Int64.max) / Self.size + 1])
+    }
 }
