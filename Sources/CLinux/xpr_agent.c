@@ -166,10 +166,6 @@ int xpr_take_descriptor(pid_t process, int descriptor) {
     return copy;
 }
 
-int xpr_set_socket_option(int socket, int level, int number, int value) {
-    return setsockopt(socket, level, number, &value, sizeof value);
-}
-
 int xpr_open_beneath(int directory, const char *path, uint64_t flags, uint64_t mode) {
     struct open_how how;
     memset(&how, 0, sizeof how);

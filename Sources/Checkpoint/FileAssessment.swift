@@ -298,6 +298,7 @@ extension InetSocket {
         var losses: [String] = []
         if isCorked { losses.append("a datagram that was being put together (UDP_CORK) is lost") }
         if hasMemberships { losses.append("it is no longer in its multicast groups") }
+        if choosesMulticastDevice { losses.append("its multicast packets go where routes say (IP_MULTICAST_IF)") }
         if raw?.hasChecksum == true { losses.append("its checksums (IPV6_CHECKSUM) are no longer made") }
         // CRIU connects a socket whose peer has a port.
         if type != 1, state == .established, destinationPort == 0 { losses.append("it is no longer connected") }

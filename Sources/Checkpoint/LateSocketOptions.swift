@@ -10,8 +10,10 @@ struct LateSocketOptions: Sendable {
         for (id, file) in group.openFiles where files.held.files.contains(id) && files.assessments[id]?.treatment == .asItWas {
             let options: [LateSocketOption] =
                 switch file.kind {
-                case .inetSocket(let socket): socket.lateOptions
-                case .packetSocket(let socket): socket.lateOptions
+                case .inetSocket(let socket): socket.options.late
+                case .unixSocket(let socket): socket.options.late
+                case .netlinkSocket(let socket): socket.options.late
+                case .packetSocket(let socket): socket.options.late + socket.lateOptions
                 default: []
                 }
             if !options.isEmpty { waiting[id] = options }

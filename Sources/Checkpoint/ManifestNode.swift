@@ -20,6 +20,8 @@ struct ManifestNode {
         return text
     }
 
+    func isText(_ name: String) -> Bool { value[name]?.stringValue != nil }
+
     func real(_ name: String) throws(ManifestError) -> Double {
         guard let number = value[name]?.numberValue else { throw fail(name, "is no number") }
         return number

@@ -15,10 +15,10 @@ extension PacketSocket {
         return ([device].compactMap { $0 } + memberships.map(\.device)).filter { $0.number != 1 && seen.insert($0).inserted }
     }
 
-    /// What CRIU does not set.
+    /// What CRIU does not set, beside what sockets of every family have.
     var lateOptions: [LateSocketOption] {
         func option(_ name: String, _ number: Int32, _ value: Int32) -> LateSocketOption {
-            LateSocketOption(name: name, level: Self.level, number: number, value: value)
+            LateSocketOption(name: name, level: Self.level, number: number, value: .number(value))
         }
         var options: [LateSocketOption] = []
         if hasSendOffsets { options.append(option("PACKET_TX_HAS_OFF", 19, 1)) }

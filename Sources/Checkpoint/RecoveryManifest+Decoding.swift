@@ -206,8 +206,17 @@ extension RecoveryManifest.Socket {
             options: try node.list("options") { (node) throws(ManifestError) in
                 LateSocketOption(
                     name: try node.text("name"), level: try node.integer("level", in: 0...255),
-                    number: try node.integer("number", in: 0...Int32.max), value: try node.integer("value", in: 0...Int32.max))
+                    number: try node.integer("number", in: 0...Int32.max), value: try Self.value(node))
             })
+    }
+
+    private static func value(_ node: ManifestNode) throws(ManifestError) -> LateSocketOption.Value {
+        guard node.isText("value") else { return .number(try node.integer("value", in: Int32.min...Int32.max)) }
+        let text = try node.text("value")
+        guard 1...LateSocketOption.textLimit ~= text.utf8.count, !text.utf8.contains(0) else {
+            throw ManifestError(place: node.place, problem: "has a value that no option takes")
+        }
+        return .text(text)
     }
 }
 

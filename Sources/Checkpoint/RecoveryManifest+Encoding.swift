@@ -144,10 +144,19 @@ extension RecoveryManifest.Socket {
         let options = options.map { option -> JSONValue in
             [
                 "name": .string(option.name), "level": JSONValue(option.level), "number": JSONValue(option.number),
-                "value": JSONValue(option.value),
+                "value": option.value.json,
             ]
         }
         return ["pid": JSONValue(pid), "descriptor": JSONValue(descriptor), "options": .array(options)]
+    }
+}
+
+extension LateSocketOption.Value {
+    fileprivate var json: JSONValue {
+        switch self {
+        case .number(let number): JSONValue(number)
+        case .text(let text): .string(text)
+        }
     }
 }
 

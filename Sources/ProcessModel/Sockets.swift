@@ -1,13 +1,23 @@
-/// An option as setsockopt(2) takes it, with an `int` for its value.
+/// An option as setsockopt(2) takes it.
 public struct LateSocketOption: Sendable, Hashable {
+    public enum Value: Sendable, Hashable {
+        /// An `int`.
+        case number(Int32)
+        /// A name of at most ``LateSocketOption/textLimit`` bytes.
+        case text(String)
+    }
+
+    /// The longest name that an option takes: TCP_CA_NAME_MAX (include/net/tcp.h) with its zero byte.
+    public static let textLimit = 15
+
     /// For people: `TCP_NODELAY`.
     public var name: String
-    /// IPPROTO_IP (0) or IPPROTO_TCP (6).
+    /// SOL_SOCKET (1), IPPROTO_IP (0), IPPROTO_TCP (6), …
     public var level: Int32
     public var number: Int32
-    public var value: Int32
+    public var value: Value
 
-    public init(name: String, level: Int32, number: Int32, value: Int32) {
+    public init(name: String, level: Int32, number: Int32, value: Value) {
         self.name = name
         self.level = level
         self.number = number
@@ -58,6 +68,8 @@ public struct SocketOptions: Sendable, Hashable {
     public var boundDevice: KernelString?
     /// Inode number of its network namespace (`sk_net`), which need not be that of who holds it; 0: the kernel has none.
     public var networkNamespace: UInt32 = 0
+    /// Those that CRIU does not save; they are set when the socket is there again.
+    public var late: [LateSocketOption] = []
 
     public init() {}
 }
@@ -226,10 +238,10 @@ public struct InetSocket: Sendable, Hashable {
     public var connection: TCPConnection?
     /// A datagram is being put together, or would be (UDP_CORK).
     public var isCorked = false
-    /// Options that it had and that CRIU does not save; they are set when it is there again.
-    public var lateOptions: [LateSocketOption] = []
     /// It has joined multicast groups.
     public var hasMemberships = false
+    /// It says from where its multicast packets go (IP_MULTICAST_IF).
+    public var choosesMulticastDevice = false
     /// Of a raw socket.
     public var raw: RawOptions?
     /// Why there is no ``connection`` though the socket had one, in words.

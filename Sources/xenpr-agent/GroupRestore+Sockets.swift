@@ -22,11 +22,19 @@ extension GroupRestore {
                 lost(names, error.description)
                 continue
             }
-            for option in socket.options
-            where xpr_set_socket_option(copy.number, option.level, option.number, option.value) != 0 {
-                lost([option.name], errorText(errno))
-            }
+            for option in socket.options where !Self.set(option, on: copy.number) { lost([option.name], errorText(errno)) }
         }
         return problems
+    }
+
+    private static func set(_ option: RecoveryManifest.Socket.Option, on socket: Int32) -> Bool {
+        switch option.value {
+        case .number(var number):
+            // The kernel reads one int.
+            return unsafe setsockopt(socket, option.level, option.number, &number, socklen_t(MemoryLayout<Int32>.size)) == 0
+        case .text(let text):
+            // The kernel reads as many bytes as the string has.
+            return unsafe setsockopt(socket, option.level, option.number, text, socklen_t(text.utf8.count)) == 0
+        }
     }
 }

@@ -15,7 +15,9 @@ struct NetlinkSocket: ~Copyable {
 
     /// Lets as many bytes be sent at once (SO_SNDBUFFORCE of include/uapi/asm-generic/socket.h), which a batch has to be. The kernel adds its own needs.
     func makeRoom(for bytes: Int) {
-        _ = xpr_set_socket_option(descriptor.number, SOL_SOCKET, 32, Int32(clamping: bytes + 4096))
+        var size = Int32(clamping: bytes + 4096)
+        // The kernel reads one int.
+        _ = unsafe setsockopt(descriptor.number, SOL_SOCKET, 32, &size, socklen_t(MemoryLayout<Int32>.size))
     }
 
     /// Sends messages together, and waits for the answer to the one with NLM_F_ACK. Fails with the first error that the kernel reports.

@@ -146,10 +146,15 @@ struct RecoveryManifest {
     /// A socket of a process, and options that CRIU has not set.
     struct Socket {
         struct Option {
+            enum Value {
+                case number(Int32)
+                case text(String)
+            }
+
             let name: String
             let level: Int32
             let number: Int32
-            let value: Int32
+            let value: Value
         }
 
         let pid: Int32
@@ -594,9 +599,11 @@ extension RecoveryManifest.Socket {
         self.descriptor = descriptor
         options = (json["options"]?.arrayValue ?? []).compactMap { option in
             guard let name = option["name"]?.stringValue, let level = number("level", of: option),
-                let kind = number("number", of: option), let value = number("value", of: option)
+                let kind = number("number", of: option)
             else { return nil }
-            return Option(name: name, level: level, number: kind, value: value)
+            let value =
+                number("value", of: option).map(Option.Value.number) ?? option["value"]?.stringValue.map(Option.Value.text)
+            return value.map { Option(name: name, level: level, number: kind, value: $0) }
         }
     }
 }

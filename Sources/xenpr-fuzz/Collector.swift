@@ -39,11 +39,13 @@ actor Collector {
         if line.outcome == .silent {
             tally.silent["\(line.object).\(line.field)", default: 0] += 1
             if Guarded.covers(object: line.object, field: line.field, kind: line.kind) {
-                tally.missed.append(
-                    .init(index: line.index, outcome: .silent, words: "\(line.object).\(line.field): \(line.words)"))
+                let missed = Tally.Failure(
+                    index: line.index, outcome: .silent, words: "\(line.object).\(line.field): \(line.words)")
+                tally.missed.append(missed)
+                tell(missed)
             }
         }
-        if line.outcome.isFailure { tally.failures.append(.init(index: line.index, outcome: line.outcome, words: line.words)) }
+        if line.outcome.isFailure { fail(.init(index: line.index, outcome: line.outcome, words: line.words)) }
         try? log?.write(contentsOf: Data((line.text + "\n").utf8))
     }
 
@@ -52,8 +54,19 @@ actor Collector {
         var outcome = Outcome.crash
         if case .signaled(let signal) = status, signal == SIGPROF { outcome = .hang }
         count(outcome, object: "not told", kind: "not told")
-        tally.failures.append(.init(index: index, outcome: outcome, words: "\(status)"))
+        fail(.init(index: index, outcome: outcome, words: "\(status)"))
         try? log?.write(contentsOf: Data("end\t\(index)\t\(outcome.rawValue)\t\(status)\n".utf8))
+    }
+
+    private func fail(_ failure: Tally.Failure) {
+        tally.failures.append(failure)
+        tell(failure)
+    }
+
+    /// At once: a long run may be stopped before its end.
+    private func tell(_ failure: Tally.Failure) {
+        let line = "mutation \(failure.index): \(failure.outcome.rawValue), \(failure.words)\n"
+        FileHandle.standardError.write(Data(line.utf8))
     }
 
     private func count(_ outcome: Outcome, object: String, kind: String) {

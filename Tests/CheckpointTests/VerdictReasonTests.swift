@@ -95,12 +95,12 @@ import Testing
     @Test func optionsOfSocketsAreLeftToTheAgent() throws {
         var group = SyntheticGroup().group
         let before = GroupCheckpoint.assess(group)
-        let option = LateSocketOption(name: "TCP_DEFER_ACCEPT", level: 6, number: 9, value: 3)
+        let option = LateSocketOption(name: "TCP_DEFER_ACCEPT", level: 6, number: 9, value: .number(3))
         guard case .inetSocket(var socket)? = group.openFiles[FileID(rawValue: 14)]?.kind else {
             Issue.record("file 14 is no socket")
             return
         }
-        socket.lateOptions = [option]
+        socket.options.late = [option]
         group.openFiles[FileID(rawValue: 14)]?.kind = .inetSocket(socket)
         let record = GroupCheckpoint.assess(group)
         #expect(record.verdict == before.verdict)

@@ -74,9 +74,6 @@ int xpr_remove_queue(const char *name);
 /// mq_timedsend(2) without a time limit.
 int xpr_send(int queue, const void *bytes, size_t count, unsigned int priority);
 
-/// setsockopt(2) with an int.
-int xpr_set_socket_option(int socket, int level, int number, int value);
-
 /// openat2(2) that follows no symbolic link and does not leave `directory`. `flags` as of open(2); O_CLOEXEC is added.
 int xpr_open_beneath(int directory, const char *path, uint64_t flags, uint64_t mode);
 

@@ -6,17 +6,8 @@ import ProcessModel
 /// Options of IP and TCP sockets that CRIU does not save: 3.17 none of them (criu/sk-inet.c and sockets.c name those that it does), 4.1 only IP_TOS and IP_TTL, in fields
 /// that the older one does not know.
 struct InetOptionLayout: Sendable {
-    /// An option, where the kernel keeps it, and what it is when nobody has set it. The numbers are those of include/uapi/linux/in.h and tcp.h.
-    private struct Option: Sendable {
-        var name: String
-        var level: Int32
-        var number: Int32
-        var field: Field
-        var unset: UInt64 = 0
-        var mask = UInt64.max
-        /// From what the kernel keeps to what it is told.
-        var value: @Sendable (UInt64) -> UInt64 = { $0 }
-    }
+    /// The numbers are those of include/uapi/linux/in.h and tcp.h.
+    private typealias Option = KeptSocketOption
 
     private static let ip: Int32 = 0
     private static let tcp: Int32 = 6
@@ -35,8 +26,10 @@ struct InetOptionLayout: Sendable {
     ]
     /// Of sockets without a connection; with one, CRIU saves them.
     private var unconnected: [Option] = []
+    private let congestionControl: CongestionControlLayout?
 
     init(_ types: TypeTable) {
+        congestionControl = try? CongestionControlLayout(types)
         if let socket = try? types.structure("inet_sock") {
             if let field = socket.optional("tos") { ip.append(Option(name: "IP_TOS", level: Self.ip, number: 1, field: field)) }
             // -1 in two bytes: the system's.
@@ -166,27 +159,17 @@ struct InetOptionLayout: Sendable {
     func late(of sock: VirtualAddress, isTCP: Bool, isConnected: Bool, isIPv6: Bool, _ kernel: KernelReader) throws(MemoryFault)
         -> [LateSocketOption]
     {
-        var options = try set(among: ip + (isTCP ? tcp : []) + (isTCP && !isConnected ? unconnected : []), at: sock, kernel)
+        var options = try kernel.options(
+            set: ip + (isTCP ? tcp : []) + (isTCP && !isConnected ? unconnected : []), at: sock)
+        if isTCP, let name = try congestionControl?.chosenName(of: sock, kernel) {
+            options.append(LateSocketOption(name: "TCP_CONGESTION", level: Self.tcp, number: 13, value: .text(name)))
+        }
         if isIPv6, let field = ipv6Part {
             let part = try kernel.pointer(field, of: sock)
             if !part.isNull {
-                options += try set(among: ipv6, at: part, kernel) + set(among: ipv6Flags, at: sock, kernel)
+                options += try kernel.options(set: ipv6, at: part) + kernel.options(set: ipv6Flags, at: sock)
             }
         }
         return isTCP ? options.filter { !Self.multicast.contains($0.name) } : options
-    }
-
-    private func set(among options: [Option], at address: VirtualAddress, _ kernel: KernelReader) throws(MemoryFault)
-        -> [LateSocketOption]
-    {
-        var found: [LateSocketOption] = []
-        for option in options {
-            let value = try kernel.value(option.field, of: address) & option.mask
-            guard value != option.unset else { continue }
-            found.append(
-                LateSocketOption(
-                    name: option.name, level: option.level, number: option.number, value: Int32(clamping: option.value(value))))
-        }
-        return found
     }
 }

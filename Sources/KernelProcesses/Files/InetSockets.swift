@@ -44,9 +44,10 @@ extension FileReader {
             inet.isCorked = try isCorked(sock)
         }
         inet.hasMemberships = try hasMemberships(sock)
+        if inet.type != 1 { inet.choosesMulticastDevice = try choosesMulticastDevice(sock) }
         if inet.type == Self.rawType { inet.raw = try layout.sockets.raw?.options(of: sock, socket: inet, kernel) }
         let isTCP = inet.transport == Self.tcp && inet.type != Self.rawType
-        inet.lateOptions = try layout.sockets.inetOptions.late(
+        inet.options.late += try layout.sockets.inetOptions.late(
             of: sock, isTCP: isTCP, isConnected: state != .listening && inet.destinationPort != 0, isIPv6: inet.family == 10,
             kernel)
         if isTCP {
@@ -74,6 +75,18 @@ extension FileReader {
         let part = try kernel.pointer(inet6, of: sock)
         guard !part.isNull else { return false }
         return try !kernel.pointer(list, of: part).isNull
+    }
+
+    /// A TCP connection keeps other numbers there.
+    private func choosesMulticastDevice(_ sock: VirtualAddress) throws(MemoryFault) -> Bool {
+        let fields = layout.sockets.inet
+        for field in [fields.multicastDevice, fields.multicastAddress] {
+            if let field, try kernel.value(field, of: sock) != 0 { return true }
+        }
+        guard let inet6 = fields.inet6, let device = fields.multicastDevice6 else { return false }
+        let part = try kernel.pointer(inet6, of: sock)
+        guard !part.isNull else { return false }
+        return try kernel.value(device, of: part) != 0
     }
 
     private func readAddresses(of sock: VirtualAddress, into inet: inout InetSocket) throws(MemoryFault) {

@@ -25,6 +25,7 @@ struct SocketLayout: Sendable {
     let effectiveUID: Field
     let effectiveGID: Field
     let options: SocketOptionLayout
+    let generalOptions: GeneralOptionLayout
     let unix: UnixSocketLayout
     let inet: InetSocketLayout
     /// nil: this kernel's connections are unlike those that are known.
@@ -62,6 +63,7 @@ struct SocketLayout: Sendable {
         effectiveUID = try credentials.field("euid.val")
         effectiveGID = try credentials.field("egid.val")
         options = try SocketOptionLayout(types)
+        generalOptions = GeneralOptionLayout(types)
         unix = try UnixSocketLayout(types)
         inet = try InetSocketLayout(types)
         inetOptions = InetOptionLayout(types)
@@ -206,6 +208,10 @@ struct InetSocketLayout: Sendable {
     let memberships: Field?
     let inet6: Field?
     let memberships6: Field?
+    /// Where multicast goes (IP_MULTICAST_IF, IPV6_MULTICAST_IF).
+    let multicastDevice: Field?
+    let multicastAddress: Field?
+    let multicastDevice6: Field?
 
     init(_ types: TypeTable) throws(KernelError) {
         let sock = try types.structure("sock")
@@ -233,6 +239,9 @@ struct InetSocketLayout: Sendable {
         memberships = inet.optional("mc_list")
         inet6 = inet.optional("pinet6")
         memberships6 = (try? types.structure("ipv6_pinfo"))?.optional("ipv6_mc_list")
+        multicastDevice = inet.optional("mc_index")
+        multicastAddress = inet.optional("mc_addr")
+        multicastDevice6 = (try? types.structure("ipv6_pinfo"))?.optional("mcast_oif")
     }
 }
 

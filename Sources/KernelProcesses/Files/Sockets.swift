@@ -86,6 +86,8 @@ extension FileReader {
         (options.passesCredentials, options.passesSecurity) = try passes(of: sock, socket: socket)
         let device = try kernel.uint32(fields.boundDevice, of: sock)
         if device != 0 { options.boundDevice = KernelString(bytes: try deviceName(device, ofSocket: sock)) }
+        let isUnix = try kernel.uint32(layout.sockets.family, of: sock) == Self.unixFamily
+        options.late = try layout.sockets.generalOptions.late(of: sock, socket: socket, isUnix: isUnix, kernel)
         return options
     }
 

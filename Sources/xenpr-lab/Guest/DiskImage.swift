@@ -35,7 +35,10 @@ enum DiskImage {
         hash.add(root.tree)
         hash.add(String(megabytes))
         for file in files { try await file.add(to: &hash) }
-        return try await cache.entry("\(name)-\(hash.name()).ext4") { temporary in
+        let image = try await "\(name)-\(hash.name()).ext4"
+        // Each build of the programs makes an image of its own.
+        cache.forget(where: { $0.hasPrefix("\(name)-") && $0.hasSuffix(".ext4") && $0 != image })
+        return try await cache.entry(image) { temporary in
             progress("making the disk image of \(name)")
             let tree = temporary + ".tree"
             defer { try? FileManager.default.removeItem(atPath: tree) }

@@ -15,7 +15,10 @@ struct Cache: Sendable {
     /// The file or directory `name`; made by `make` at a temporary path, and renamed, if it is not there yet.
     func entry(_ name: String, make: (_ temporary: String) async throws -> Void) async throws -> String {
         let path = "\(directory)/\(name)"
-        if FileManager.default.fileExists(atPath: path) { return path }
+        if FileManager.default.fileExists(atPath: path) {
+            try? FileManager.default.setAttributes([.modificationDate: Date()], ofItemAtPath: path)
+            return path
+        }
         let temporary = "\(directory)/.\(name).\(UUID().uuidString.prefix(8))"
         do {
             try await make(temporary)
@@ -30,6 +33,16 @@ struct Cache: Sendable {
         }
         try FileManager.default.moveItem(atPath: temporary, toPath: path)
         return path
+    }
+
+    /// Deletes those of the entries with such names that nobody has asked for within a day, which no run lasts.
+    func forget(where isMeant: (_ name: String) -> Bool) {
+        let manager = FileManager.default
+        for name in (try? manager.contentsOfDirectory(atPath: directory)) ?? [] where isMeant(name) {
+            let path = "\(directory)/\(name)"
+            let used = try? manager.attributesOfItem(atPath: path)[.modificationDate] as? Date
+            if let used, used.timeIntervalSinceNow < -86_400 { try? manager.removeItem(atPath: path) }
+        }
     }
 
     /// A new directory for the logs and disks of one run, named by the time.

@@ -32,7 +32,8 @@ static int listen_on(const struct sockaddr *address, socklen_t size, int backlog
     return fd;
 }
 
-// What servers set on the socket that they listen with (0), and on those for datagrams of IPv4 (1) and IPv6 (2), and whether it is still there.
+// What servers set on the socket that they listen with (0), on those for datagrams of IPv4 (1) and IPv6 (2) and of the local system (3), and whether it
+// is still there.
 static const struct { int socket, level, name, value; } options[] = {
     {0, IPPROTO_TCP, TCP_NODELAY, 1}, {0, IPPROTO_TCP, TCP_DEFER_ACCEPT, 7}, {0, IPPROTO_TCP, TCP_FASTOPEN, 11},
     {0, IPPROTO_TCP, TCP_USER_TIMEOUT, 12345}, {0, IPPROTO_TCP, TCP_SYNCNT, 4}, {0, IPPROTO_IP, IP_TOS, 0x10},
@@ -44,14 +45,21 @@ static const struct { int socket, level, name, value; } options[] = {
     {2, IPPROTO_IPV6, IPV6_TCLASS, 0x20}, {2, IPPROTO_IPV6, IPV6_UNICAST_HOPS, 44}, {2, IPPROTO_IP, IP_PKTINFO, 1},
     {2, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE}, {2, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, 7},
     {2, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 0}, {2, IPPROTO_IPV6, IPV6_RECVERR, 1},
+    {0, SOL_SOCKET, SO_MAX_PACING_RATE, 12345678}, {1, SOL_SOCKET, SO_TIMESTAMP, 1}, {1, SOL_SOCKET, SO_RXQ_OVFL, 1},
+    {1, SOL_SOCKET, SO_PEEK_OFF, 0}, {1, SOL_SOCKET, SO_SELECT_ERR_QUEUE, 1}, {1, SOL_SOCKET, SO_BUSY_POLL, 50},
+    {2, SOL_SOCKET, SO_TIMESTAMPNS, 1}, {2, SOL_SOCKET, SO_TIMESTAMPING, 1 << 3 | 1 << 4}, {3, SOL_SOCKET, SO_TIMESTAMP, 1},
 };
 enum { option_count = sizeof options / sizeof *options };
 
-static int tuned[3];
+// How the socket that listens avoids congestion; cubic is the usual one.
+static const char congestion[] = "reno";
+
+static int tuned[4];
 
 static void set_options(void) {
     for (int i = 0; i < option_count; i++)
         if (setsockopt(tuned[options[i].socket], options[i].level, options[i].name, &options[i].value, sizeof(int)) != 0) exit(1);
+    if (setsockopt(tuned[0], IPPROTO_TCP, TCP_CONGESTION, congestion, sizeof congestion - 1) != 0) exit(1);
 }
 
 static int wrong_options(void) {
@@ -62,7 +70,10 @@ static int wrong_options(void) {
         getsockopt(tuned[options[i].socket], options[i].level, options[i].name, &value, &size);
         count += value != options[i].value;
     }
-    return count;
+    char name[16] = "";
+    socklen_t size = sizeof name;
+    getsockopt(tuned[0], IPPROTO_TCP, TCP_CONGESTION, name, &size);
+    return count + (strcmp(name, congestion) != 0);
 }
 
 int main(int argc, char **argv) {
@@ -81,6 +92,7 @@ int main(int argc, char **argv) {
     tuned[0] = listen_on((struct sockaddr *)&loopback, sizeof loopback, 3);
     tuned[1] = socket(AF_INET, SOCK_DGRAM, 0);
     tuned[2] = socket(AF_INET6, SOCK_DGRAM, 0);
+    tuned[3] = socket(AF_UNIX, SOCK_DGRAM, 0);
     set_options();
     event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     epoll = epoll_create1(EPOLL_CLOEXEC);
