@@ -9,8 +9,11 @@ import Recovery
 /// column, so that a field that a newer xenprd adds needs no migration; what is searched for has its own column.
 public struct Journal: Sendable {
     private let pool: DatabasePool
+    private let limit: Int
 
-    public init(path: String) throws {
+    /// - Parameter limit: how many recoveries of a guest are remembered: a record tells of each process that a guest had, and a guest can crash again and again.
+    public init(path: String, limit: Int = 200) throws {
+        self.limit = limit
         var configuration = Configuration()
         configuration.busyMode = .timeout(5)
         configuration.prepareDatabase { database in
@@ -72,8 +75,25 @@ public struct Journal: Sendable {
                     arguments: [
                         recovery.id, recovery.guest, recovery.crashedAt.unixSeconds, recovery.outcome.rawValue, text,
                     ])
+                try forgetOldest(of: record.guest, in: database)
             }
         }
+    }
+
+    /// The oldest by their place in the journal: the clock may have been set back.
+    private func forgetOldest(of guest: String, in database: Database) throws {
+        try database.execute(
+            sql: """
+                DELETE FROM recovery WHERE guest = ?1 AND rowid NOT IN
+                    (SELECT rowid FROM recovery WHERE guest = ?1 ORDER BY rowid DESC LIMIT ?2)
+                """, arguments: [guest, limit])
+        guard database.changesCount > 0 else { return }
+        // Steps between recoveries go with those before them.
+        try database.execute(
+            sql: """
+                DELETE FROM transition WHERE guest = ?1 AND id <
+                    (SELECT min(id) FROM transition WHERE recovery IN (SELECT id FROM recovery WHERE guest = ?1))
+                """, arguments: [guest])
     }
 
     /// The guests that were protected when the last xenprd ended, and the names of those whose record this xenprd cannot

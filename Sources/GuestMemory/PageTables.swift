@@ -104,20 +104,26 @@ extension PageTables {
     /// - Parameter range: in the lower half, where processes live.
     /// - Parameter body: gets the address of the first byte the entry covers, which can lie before `range`, and the
     ///   entry. Large pages come as one entry.
+    /// - Parameter budget: of the walks over the same address space.
     /// - Parameter fault: told of each table that cannot be read, and the first address it would have covered.
+    /// - Throws: `damaged` when the budget is spent, and what `fault` and `body` throw.
     public func forEachEntry(
-        in range: Range<VirtualAddress>, from source: any FrameSource,
+        in range: Range<VirtualAddress>, from source: any FrameSource, within budget: inout PageTableBudget,
         fault: (VirtualAddress, MemoryFault) throws -> Void,
         _ body: (VirtualAddress, PageTableEntry) throws -> Void
     ) throws {
         try walk(
-            table: root, level: levels, base: 0, range: range, source: source, fault: fault, body: body)
+            table: root, level: levels, base: 0, range: range, source: source, budget: &budget, fault: fault, body: body)
     }
 
     private func walk(
         table: PhysicalAddress, level: Int, base: UInt64, range: Range<VirtualAddress>, source: any FrameSource,
-        fault: (VirtualAddress, MemoryFault) throws -> Void, body: (VirtualAddress, PageTableEntry) throws -> Void
+        budget: inout PageTableBudget, fault: (VirtualAddress, MemoryFault) throws -> Void,
+        body: (VirtualAddress, PageTableEntry) throws -> Void
     ) throws {
+        guard budget.take() else {
+            throw MemoryFault(.damaged("more page tables than there is memory for"), at: VirtualAddress(base))
+        }
         var entries = InlineArray<512, UInt64>(repeating: 0)
         let aligned = PhysicalAddress(table.rawValue & ~0xfff)
         do throws(MemoryFault) {
@@ -143,7 +149,7 @@ extension PageTables {
             } else {
                 try walk(
                     table: PhysicalAddress(raw & PageTableEntry.addressMask), level: level - 1, base: address, range: range,
-                    source: source, fault: fault, body: body)
+                    source: source, budget: &budget, fault: fault, body: body)
             }
         }
     }
@@ -157,5 +163,26 @@ extension PageTables {
             do throws(MemoryFault) { unsafe try source.read(table, into: buffer) } catch { fault = error }
         }
         if let fault { throw fault }
+    }
+}
+
+/// How many tables the walks over one address space may meet.
+///
+/// Tables that lead to each other, or to one and the same table over and over, would make a walk of 2^27 tables out of three frames. The kernel has a frame for each
+/// table, in one place of one address space (but for the few of hugetlb that processes share).
+public struct PageTableBudget: Sendable {
+    private var rest: UInt64
+
+    package init(tables: UInt64) { rest = tables }
+
+    /// - Parameter ranges: how many walks share it; each meets the upper tables again.
+    public init(of source: any FrameSource, ranges: Int) {
+        rest = source.frameLimit.rawValue &+ UInt64(clamping: ranges) &* 5
+    }
+
+    fileprivate mutating func take() -> Bool {
+        guard rest > 0 else { return false }
+        rest -= 1
+        return true
     }
 }

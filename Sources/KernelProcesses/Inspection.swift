@@ -91,7 +91,8 @@ extension KernelPages {
             return true
         }
         guard let area = space.value.mappings.firstIndex(of: mapping) else { return 0 }
-        try forEachPage(ofArea: area, in: space, &collector, body)
+        var budget = PageTableBudget(of: kernel.source, ranges: 1)
+        try forEachPage(ofArea: area, in: space, within: &budget, &collector, body)
         try collector.flush(body)
         return count
     }

@@ -39,7 +39,9 @@ import Testing
         #expect(throws: MemoryFault(.notMapped, at: page + 4096)) { try memory.tables.translate(page + 4096, in: memory) }
         #expect(try memory.tables.translate(page + 8192, in: memory) == PhysicalAddress(0x43000))
         var seen: [UInt64] = []
-        try memory.tables.forEachEntry(in: page..<page + 3 * 4096, from: memory, fault: { throw $1 }) { _, entry in
+        var budget = PageTableBudget(of: memory, ranges: 1)
+        try memory.tables.forEachEntry(in: page..<page + 3 * 4096, from: memory, within: &budget, fault: { throw $1 }) {
+            _, entry in
             seen.append(entry.frame?.rawValue ?? 0)
         }
         #expect(seen == [0x42, 0x43])

@@ -41,7 +41,10 @@ import Testing
         let page = VirtualAddress(0x7f00_0000_3000)
         for index in [0, 1, 7] { memory.map(page + index * 4096, to: FrameNumber(UInt64(0x100 + index))) }
         var seen: [UInt64] = []
-        try memory.tables.forEachEntry(in: page..<page + 5 * 4096, from: memory, fault: { _, _ in }) { address, entry in
+        var budget = PageTableBudget(of: memory, ranges: 1)
+        try memory.tables.forEachEntry(
+            in: page..<page + 5 * 4096, from: memory, within: &budget, fault: { _, _ in }
+        ) { address, entry in
             seen.append((entry.frame?.rawValue ?? 0))
             #expect(address >= page)
         }
@@ -53,11 +56,25 @@ import Testing
         let memory = SyntheticMemory()
         memory.write(UInt64(0x1003), at: PhysicalAddress(0x1000))
         var entries = 0
-        try memory.tables.forEachEntry(in: VirtualAddress(0)..<VirtualAddress(1 << 47), from: memory, fault: { _, _ in }) {
-            _, _ in
-            entries += 1
-        }
+        var budget = PageTableBudget(of: memory, ranges: 1)
+        try memory.tables.forEachEntry(
+            in: VirtualAddress(0)..<VirtualAddress(1 << 47), from: memory, within: &budget, fault: { _, _ in }
+        ) { _, _ in entries += 1 }
         #expect(entries == 1)
+    }
+
+    /// All of whose entries do: 2^27 tables would be walked.
+    @Test func tablesThatAreMoreThanTheMemoryAreAFault() throws {
+        let memory = SyntheticMemory()
+        for index in 0..<512 { memory.write(UInt64(0x1003), at: PhysicalAddress(0x1000 + UInt64(index) * 8)) }
+        var entries = 0
+        var budget = PageTableBudget(tables: 100)
+        #expect(throws: MemoryFault.self) {
+            try memory.tables.forEachEntry(
+                in: VirtualAddress(0)..<VirtualAddress(1 << 47), from: memory, within: &budget, fault: { _, _ in }
+            ) { _, _ in entries += 1 }
+        }
+        #expect(entries <= 100 * 512)
     }
 
     /// An entry that leads to no memory is told, with the address it would have mapped.
@@ -65,8 +82,10 @@ import Testing
         let memory = SyntheticMemory()
         memory.write(UInt64(0xffff_f003), at: PhysicalAddress(0x1000))
         var faults: [VirtualAddress] = []
+        var budget = PageTableBudget(of: memory, ranges: 1)
         try memory.tables.forEachEntry(
-            in: VirtualAddress(0)..<VirtualAddress(1 << 47), from: memory, fault: { address, _ in faults.append(address) }
+            in: VirtualAddress(0)..<VirtualAddress(1 << 47), from: memory, within: &budget,
+            fault: { address, _ in faults.append(address) }
         ) { _, _ in }
         #expect(faults == [VirtualAddress(0)])
     }

@@ -69,6 +69,7 @@ extension DeadKernel {
         if let fault = forEachArea(of: mm, { areas.append(($0, $1)) }) { throw fault }
         var end: UInt64 = 0
         var facts: [AreaFacts] = []
+        var budget = PageTableBudget(of: source, ranges: areas.count)
         // A hundred thousand areas are not to be moved about while their list grows.
         facts.reserveCapacity(areas.count)
         space.mappings.reserveCapacity(areas.count)
@@ -88,7 +89,7 @@ extension DeadKernel {
             space.mappings.append(mapping)
             facts.append(try self.facts(ofArea: area, hugePageBytes: mapping.hugePageBytes))
             if try reader.value(fields.areaFlags, of: area) & fields.guardFlag != 0 {
-                space.guardRegions += try guardRegions(in: mapping, tables: tables)
+                space.guardRegions += try guardRegions(in: mapping, tables: tables, within: &budget)
             }
         }
         try check(space, at: mm, pageTables: root)
@@ -96,10 +97,14 @@ extension DeadKernel {
     }
 
     /// The pages of an area that MADV_GUARD_INSTALL made untouchable.
-    private func guardRegions(in mapping: Mapping, tables: PageTables) throws(MemoryFault) -> [Range<VirtualAddress>] {
+    private func guardRegions(
+        in mapping: Mapping, tables: PageTables, within budget: inout PageTableBudget
+    ) throws(MemoryFault) -> [Range<VirtualAddress>] {
         var regions: [Range<VirtualAddress>] = []
         do {
-            try tables.forEachEntry(in: mapping.start..<mapping.end, from: source, fault: { throw $1 }) { address, entry in
+            try tables.forEachEntry(
+                in: mapping.start..<mapping.end, from: source, within: &budget, fault: { throw $1 }
+            ) { address, entry in
                 guard entry.isGuard, address >= mapping.start, address < mapping.end else { return }
                 let end = address + FrameNumber.size
                 if let last = regions.last, last.upperBound == address {

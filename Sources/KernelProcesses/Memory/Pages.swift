@@ -26,8 +26,9 @@ public struct KernelPages: PageSupply {
             case .addressSpace(let id):
                 guard let space = spaces[id] else { throw PageSupplyError("no address space \(id)") }
                 var counts = PageCounts()
+                var budget = PageTableBudget(of: kernel.source, ranges: space.value.mappings.count)
                 for index in space.value.mappings.indices {
-                    counts += try forEachPage(ofArea: index, in: space, &collector, body)
+                    counts += try forEachPage(ofArea: index, in: space, within: &budget, &collector, body)
                 }
                 // What the kernel counts is more than what is there: entries of the page tables were lost.
                 if let promised = space.pageCounts, promised != counts {
@@ -118,7 +119,8 @@ public struct KernelPages: PageSupply {
     /// The pages of one area that are its own: for a file, only those that were copied on write.
     @discardableResult
     func forEachPage(
-        ofArea area: Int, in space: ReadAddressSpace, _ collector: inout RunCollector, _ body: ([PageRun]) -> Bool
+        ofArea area: Int, in space: ReadAddressSpace, within budget: inout PageTableBudget, _ collector: inout RunCollector,
+        _ body: ([PageRun]) -> Bool
     ) throws -> PageCounts {
         let mapping = space.value.mappings[area]
         let facts = space.facts[area]
@@ -139,7 +141,7 @@ public struct KernelPages: PageSupply {
         }
         var entries = MappedPages(mapping, facts)
         try space.tables.forEachEntry(
-            in: mapping.start..<mapping.end, from: kernel.source,
+            in: mapping.start..<mapping.end, from: kernel.source, within: &budget,
             fault: { address, fault in throw PageSupplyError("page table for \(address) is unreadable: \(fault)") }
         ) { address, entry in
             if entry.isGuard {

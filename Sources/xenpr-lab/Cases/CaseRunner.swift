@@ -23,13 +23,16 @@ struct CaseRunner: Sendable {
         log = "/var/lib/xenpr-lab/logs/\(definition.name).log"
     }
 
+    /// What a case may take at least to be built and to start, also on a busy host.
+    private static let preparationLimit = Duration.seconds(300)
+
     /// Copies the case's directory and runs its `build` there, on the host.
     func build() async throws {
         try await HostShell().copyIn(definition.directory, to: copy, timeout: .seconds(120))
         guard definition.has("build") else { return }
         let result = try await Tool.run(
             "\(copy)/build", [], environment: ["CASE": copy, "SOURCE": definition.directory], directory: copy,
-            timeout: max(definition.timeout, .seconds(300)))
+            timeout: max(definition.timeout, Self.preparationLimit))
         guard result.succeeded else {
             throw LabFailure("build exited with \(result.status): \(result.lastLine ?? "it printed nothing")")
         }
@@ -55,7 +58,7 @@ struct CaseRunner: Sendable {
             \(Self.shareProcessors) && mkdir -p /var/lib/xenpr-lab/logs && cd \(place) && export CASE=\(place) && \
             exec xenpr-agent run --group \(name) --cwd \(place) --log \(log) -- \
             /bin/sh -c '\(startWithLargestShare)' sh \(place)/start
-            """, timeout: definition.timeout)
+            """, timeout: max(definition.timeout, Self.preparationLimit))
         guard result.succeeded else {
             let output = try await main.run("tail -n 5 \(log)")
             throw LabFailure(
