@@ -133,6 +133,16 @@ int xpr_semaphore(void) {
     return eventfd(0, EFD_SEMAPHORE | EFD_NONBLOCK | EFD_CLOEXEC);
 }
 
+void xpr_lift_limits(void) {
+    for (int resource = 0; resource < RLIM_NLIMITS; resource++) {
+        struct rlimit limit;
+        // RLIMIT_NOFILE has a ceiling (fs.nr_open); CRIU sees to it.
+        if (getrlimit(resource, &limit) != 0) continue;
+        limit.rlim_max = RLIM_INFINITY;
+        setrlimit(resource, &limit);
+    }
+}
+
 int xpr_make_queue(const char *name, unsigned int mode, long limit, long bytes) {
     struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY}, before;
     struct mq_attr attributes;

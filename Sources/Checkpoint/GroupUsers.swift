@@ -119,6 +119,13 @@ struct GroupUsers: Sendable {
                 .degraded, "it has no audit login user (loginuid) any more: its user namespace does not know user \(login)",
                 pid: process.pid)
         }
+        // Lower than what it begins with asks for CAP_SYS_RESOURCE in the guest's namespace (__set_oom_adj, fs/proc/base.c); CRIU goes on without.
+        if process.oomScoreAdjustment < 0 {
+            add(
+                .degraded,
+                "its oom_score_adj is 0 now instead of \(process.oomScoreAdjustment), which its user namespace cannot give",
+                pid: process.pid)
+        }
         for thread in process.threads {
             let ids = thread.credentials
             let users = [ids.uid, ids.effectiveUID, ids.savedUID, ids.filesystemUID]

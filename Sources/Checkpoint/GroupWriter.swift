@@ -260,6 +260,10 @@ struct GroupWriter<Supply: PageSupply & ~Copyable> {
         while let runs = try batches.next(from: &supply) {
             try Self.write(runs, chosenBy: &selector, to: &writer, supply: &supply)
         }
+        // Beyond the end there can be the rest of the last folio, which has at most 512 pages.
+        guard selector.strayPages < 512 else {
+            throw .model("shared memory \(id) has \(selector.strayPages) pages beyond its end")
+        }
         _ = try finish(writer, supply: &supply)
     }
 

@@ -80,7 +80,7 @@ struct ProcessPlan: Sendable {
         let host = group.initNamespaces
         let expected = namespaces.pidNumber ?? host.pid
         if own.pid != expected, own.pid != 0, expected != 0 { refuse("it is in a pid namespace of its own") }
-        for timer in process.posixTimers where timer.clock == PosixTimer.threadClock || timer.clock < 0 {
+        for timer in process.posixTimers where timer.countsAnotherTime {
             degrade(
                 "timer \(timer.id) counts the processor time of one thread or of another process: it fires early, and may count another's from then on"
             )

@@ -34,6 +34,7 @@ struct Prologue: Sendable, Hashable {
     static let signalMask: UInt64 = 14
     static let personality: UInt64 = 135
     static let mlockall: UInt64 = 151
+    static let memoryBarrier: UInt64 = 324
     static let pkeyMprotect: UInt64 = 329
     static let pkeyAlloc: UInt64 = 330
     static let pkeyFree: UInt64 = 331

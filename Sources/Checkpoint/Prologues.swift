@@ -84,6 +84,13 @@ struct Prologues: Sendable {
                 concerns.append(Obstacle(.degraded, pid: process.pid, reason: concern))
             }
         }
+        // Bit 1, 3, 5 and 7 of the state, and the commands that set them (include/uapi/linux/membarrier.h). CRIU registers from 3.19 on, from images of its own.
+        for (bit, command) in [(UInt32(3), UInt64(1 << 2)), (1, 1 << 4), (5, 1 << 6), (7, 1 << 8)]
+        where space.memoryBarriers >> bit & 1 == 1 {
+            add(
+                .call(number: Prologue.memoryBarrier, arguments: [command, 0, 0]), to: &steps, of: leader,
+                else: "it had registered for memory barriers (membarrier), which CRIU before 3.19 does not")
+        }
         if space.refusesExecutableGain {
             // PR_SET_MDWE with PR_MDWE_REFUSE_EXEC_GAIN
             add(

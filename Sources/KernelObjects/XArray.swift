@@ -37,6 +37,11 @@ public struct XArrayEntry: Hashable, Sendable {
     public var pointer: VirtualAddress { VirtualAddress(value) }
 }
 
+extension XArrayEntry {
+    /// Whether a page cache has an entry of its own for each page of a folio, all of which lead to its first: up to 5.16 (commit 6b24ca4a1a8d).
+    public func isOneOfSeveral(folioPages: UInt64) -> Bool { count == 1 && folioPages > 1 }
+}
+
 extension KernelReader {
     /// The entries of an array in ascending order of index.
     /// - Returns: why the walk ended early; nil when it was whole.

@@ -168,6 +168,13 @@ struct GroupBuilder {
             return process
         }
         process.namespaces = try kernel.namespaces(of: leader)
+        if let kind = try kernel.namespaceOfChildren(of: leader, besides: process.namespaces) {
+            group.obstacles.append(
+                Obstacle(
+                    .degraded, pid: process.pid,
+                    reason: "what it starts next is no longer in the \(kind) namespace that it chose")
+            )
+        }
         readNamespaces(of: leader, process.namespaces)
         if let field = fields.loginUID {
             let value = try reader.uint32(field, of: leader)
@@ -230,7 +237,11 @@ struct GroupBuilder {
         if try hasEnded ? true : kernel.isEnding(leader) {
             return .zombie(exitCode: try reader.int32(fields.exitCode, of: leader))
         }
-        if try reader.value(kernel.layout.signal.flags, of: signal) & 1 != 0 {
+        // Stopped, or about to be: the signal is taken, and some thread has not come to its stop yet (do_signal_stop, kernel/signal.c). A process that ends counts
+        // threads there too; it has been told above.
+        let isStopped = try reader.value(kernel.layout.signal.flags, of: signal) & 1 != 0
+        let isStopping = try reader.int32(kernel.layout.signal.stopCount, of: signal) > 0
+        if isStopped || isStopping {
             // JOBCTL_STOP_SIGMASK
             let number = Int32(truncatingIfNeeded: try reader.value(fields.jobControl, of: leader) & 0xffff)
             return .stopped(signal: number == 0 ? 19 : number)
@@ -294,7 +305,7 @@ struct GroupBuilder {
         for thread in process.threads { kernel.checkInstructionPointer(of: thread, in: space, leader: leader) }
     }
 
-    /// A thread shares memory and signal actions with its leader by definition, descriptors and working directory by habit;
+    /// A thread shares memory and signal actions with its leader by definition, descriptors, working directory and namespaces by habit;
     /// CRIU knows no thread that has its own.
     private mutating func checkShares(_ task: TaskAddress, with leader: TaskAddress, pid: Int32) throws(MemoryFault) {
         let fields = kernel.layout.task
@@ -303,5 +314,13 @@ struct GroupBuilder {
             group.obstacles.append(
                 Obstacle(.refused, pid: pid, reason: "\(kernel.describe(task)) has \(what) of its own, apart from its process"))
         }
+        let proxy = try kernel.reader.pointer(fields.nsproxy, of: task)
+        // A thread that ends has left them already.
+        let common = try kernel.reader.pointer(fields.nsproxy, of: leader)
+        guard !proxy.isNull, proxy != common else { return }
+        let (own, shared) = (try kernel.namespaces(of: task), try kernel.namespaces(of: leader))
+        guard own != shared else { return }
+        group.obstacles.append(
+            Obstacle(.refused, pid: pid, reason: "\(kernel.describe(task)) has namespaces of its own, apart from its process"))
     }
 }

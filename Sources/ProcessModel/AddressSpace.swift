@@ -23,6 +23,8 @@ public struct AddressSpace: Sendable {
     public var locksFutureMappings = false
     /// VM_LOCKONFAULT beside it: mlockall(MCL_FUTURE | MCL_ONFAULT).
     public var locksFutureMappingsOnFault = false
+    /// MEMBARRIER_STATE_* of `membarrier_state` (include/linux/sched/mm.h): what was registered with membarrier(2).
+    public var memoryBarriers: UInt32 = 0
     /// MMF_HAS_MDWE: prctl(PR_SET_MDWE).
     public var refusesExecutableGain = false
     /// Protection keys that pkey_alloc(2) has given out, by their bits; key 0 is everybody's.

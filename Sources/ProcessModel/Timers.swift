@@ -21,9 +21,12 @@ public struct IntervalTimer: Sendable, Hashable {
 
 /// A timer of `timer_create` (`struct k_itimer`).
 public struct PosixTimer: Sendable, Hashable {
-    /// CLOCK_PROCESS_CPUTIME_ID and CLOCK_THREAD_CPUTIME_ID.
-    public static let processClock: Int32 = 2
-    public static let threadClock: Int32 = 3
+    /// The processor time of the process that made the timer. The kernel keeps CLOCK_PROCESS_CPUTIME_ID as the clock of the caller's own process
+    /// (PROCESS_CLOCK of kernel/time/posix-cpu-timers.c), and takes that number too.
+    public static let processClock: Int32 = -6
+
+    /// A timer that counts the time of one thread, or of another process.
+    public var countsAnotherTime: Bool { clock < 0 && clock != Self.processClock }
 
     /// `it_id`.
     public var id: Int32

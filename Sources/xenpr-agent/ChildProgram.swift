@@ -14,6 +14,8 @@ struct ChildProgram {
     var lent: [Int32] = []
     /// What is set in its environment beside what the agent has.
     var environment: [(name: String, value: String)] = []
+    /// Whether what it starts may have any resource limits: raising them asks for CAP_SYS_RESOURCE in the guest's user namespace, lowering them for nothing.
+    var liftsLimits = false
     /// It gets a cgroup namespace of its own, whose root is the cgroup that it runs in.
     var hasCgroupNamespace = false
 
@@ -42,6 +44,7 @@ struct ChildProgram {
         xpr_reset_signals()
         if let cgroup, (try? writeControlFile(cgroup + "/cgroup.procs", "0")) == nil { _exit(ExitCode.notExecutable) }
         if disablesHugePages, xpr_disable_huge_pages() != 0 { _exit(ExitCode.notExecutable) }
+        if liftsLimits { xpr_lift_limits() }
         if hasCgroupNamespace, xpr_new_cgroup_namespace() != 0 { _exit(ExitCode.notExecutable) }
         let null = System.open("/dev/null", O_RDWR)
         let file = output.map { System.open($0, O_WRONLY | O_CREAT | O_TRUNC, 0o600) } ?? null

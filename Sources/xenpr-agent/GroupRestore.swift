@@ -70,7 +70,7 @@ struct GroupRestore {
             // it back. Before 5.13 the kernel does not tell CRIU its size, and CRIU 3.17.1 takes 20 from glibc 2.36 where the kernel
             // takes 32 only: then the kernel writes into memory that is gone, and kills the process. So CRIU runs without one.
             environment: [("GLIBC_TUNABLES", "glibc.pthread.rseq=0")]
-                + CompletionHook.environment(directory),
+                + CompletionHook.environment(directory), liftsLimits: true,
             hasCgroupNamespace: group.cgroupRoot != nil && !letsCRIUMakeCgroupNamespace)
         return try program.start(timeoutSeconds: timeoutSeconds + secondsToReadImages)
     }

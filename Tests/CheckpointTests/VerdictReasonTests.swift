@@ -55,7 +55,11 @@ import Testing
             $0.addressSpaces[AddressSpaceID(rawValue: 2)]?.mappings[1].isLockedOnFault = true
         },
         Held(testDescription: "timer of a thread's time", verdict: .degraded, reason: "timer 0 counts the processor time") {
-            $0.processes[0].posixTimers[0].clock = PosixTimer.threadClock
+            $0.processes[0].posixTimers[0].clock = -2
+        },
+        Held(testDescription: "memory barriers under seccomp", verdict: .degraded, reason: "membarrier") {
+            $0.addressSpaces[AddressSpaceID(rawValue: 2)]?.memoryBarriers = 0b11
+            $0.processes[0].threads[0].seccomp = .strict
         },
         Held(testDescription: "deadline scheduling", verdict: .refused, reason: "scheduling policy 6") {
             $0.processes[0].threads[0].scheduling.policy = 6

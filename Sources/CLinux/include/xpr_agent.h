@@ -68,6 +68,9 @@ int xpr_semaphore(void);
 /// mq_open(2) of a new queue, for reading and writing, without blocking, whatever the limit of a user's queues is. The name is without a slash.
 int xpr_make_queue(const char *name, unsigned int mode, long limit, long bytes);
 
+/// Raises the hard resource limits of the calling process (RLIM_INFINITY), as far as the kernel lets it.
+void xpr_lift_limits(void);
+
 /// mq_unlink(2).
 int xpr_remove_queue(const char *name);
 

@@ -22,9 +22,11 @@ extension FilesystemWalk {
     }
 
     /// The cached pages of a file in ascending order, as far as they hold valid data.
-    func pages(ofMapping mapping: VirtualAddress, _ choice: CachedPageChoice, frames: FrameTable) throws(MemoryFault)
-        -> [PageRun]
-    {
+    /// - Throws: also for a page that the disk does not have and of which a part only is valid, as on filesystems with blocks smaller than a page
+    ///   (`__block_commit_write`, fs/buffer.c). A page of tmpfs that is not valid was only reserved.
+    func pages(
+        ofMapping mapping: VirtualAddress, isInMemory: Bool, _ choice: CachedPageChoice, frames: FrameTable
+    ) throws(MemoryFault) -> [PageRun] {
         var entries: [XArrayEntry] = []
         let array = mapping + layout.pages.pages.offset
         // Shadows of evicted pages are values; what they stood for is on the disk.
@@ -36,11 +38,16 @@ extension FilesystemWalk {
         var runs: [PageRun] = []
         for entry in entries {
             let flags = try kernel.value(layout.pages.pageFlags, of: entry.pointer)
-            guard flags >> layout.pages.upToDateBit & 1 == 1 else { continue }
             // A lone entry in the array's head carries no marks of its own.
             let isMarked = entry.marks != 0xff && entry.marks & 3 != 0
             let isChanged =
                 isMarked || flags >> layout.catchUp.dirtyBit & 1 == 1 || flags >> layout.catchUp.writebackBit & 1 == 1
+            guard flags >> layout.pages.upToDateBit & 1 == 1 else {
+                guard isInMemory || !isChanged else {
+                    throw MemoryFault(.damaged("page \(entry.index), valid in part only"), at: entry.pointer)
+                }
+                continue
+            }
             switch choice {
             case .changed: if !isChanged { continue }
             case .changedOrFrom(let first): if !isChanged, entry.index < first { continue }
@@ -50,7 +57,13 @@ extension FilesystemWalk {
             guard entry.index < Self.indexLimit else {
                 throw MemoryFault(.damaged("page \(entry.index) of a file"), at: entry.pointer)
             }
-            append(address: entry.index << 12, frame: try frames.frame(of: entry.pointer), count: count, to: &runs)
+            let frame = try frames.frame(of: entry.pointer)
+            if entry.isOneOfSeveral(folioPages: UInt64(count)) {
+                let page = FrameNumber(frame.rawValue &+ entry.index & UInt64(count - 1))
+                append(address: entry.index << 12, frame: page, count: 1, to: &runs)
+            } else {
+                append(address: entry.index << 12, frame: frame, count: count, to: &runs)
+            }
         }
         return runs
     }

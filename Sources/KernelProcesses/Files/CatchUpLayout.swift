@@ -16,6 +16,7 @@ struct CatchUpLayout: Sendable {
     let mountNamespace: Field
     let mountEmbedded: Field
     let mountRoot: Field
+    let mountChildren, mountChildLink, mountPoint: Field
     let mountID: Field
     let initialMountNamespace: Field
     let dirtyBit: UInt64
@@ -45,6 +46,9 @@ struct CatchUpLayout: Sendable {
         mountNamespace = try mount.field("mnt_ns")
         mountEmbedded = try mount.field("mnt")
         mountRoot = try mount.field("mnt.mnt_root")
+        mountChildren = try mount.field("mnt_mounts")
+        mountChildLink = try mount.field("mnt_child")
+        mountPoint = try mount.field("mnt_mountpoint")
         mountID = try mount.field("mnt_id")
         initialMountNamespace = try types.structure("nsproxy").field("mnt_ns")
         guard let dirty = types.enumerator("PG_dirty"), let writeback = types.enumerator("PG_writeback"), 0..<64 ~= dirty,

@@ -4,9 +4,9 @@ import ProcessModel
 
 /// How much is believed and saved of files that a disk had not yet in full.
 public struct FileCatchUpLimits: Sendable {
-    /// Changes are looked for in what changed this long before the crash: 30 s until dirty pages are written (`dirty_expire_centisecs`), 5 s until
-    /// ext4 commits its journal, and some delay.
-    public var recentSeconds: UInt64 = 40
+    /// Changes are looked for in what changed this long before the crash, beyond the time until dirty pages are written: for ext4 commits its journal every 5 s, XFS
+    /// its log every 30 s, and both wait for a disk that is busy.
+    public var recentSeconds: UInt64 = 60
     /// Of a file that changed recently this many bytes of its cache are saved, changed or not: pages can have reached the disk while the journal did
     /// not yet say that they belong to the file. A bigger file's changed pages and its last bytes are saved.
     public var cachedBytesPerFile: UInt64 = 64 << 20
@@ -68,8 +68,18 @@ struct DirtyFileWalk {
         ext4 = (try? kernel.moduleTypes("ext4") ?? kernel.manifest.types).flatMap(Ext4Layout.init)
         files = FilesystemWalk(kernel: kernel.reader, layout: layout)
         let now = ((try? kernel.clocks())?.realtimeNanoseconds ?? 0) / 1_000_000_000
-        recentSince = now > limits.recentSeconds ? now - limits.recentSeconds : 0
+        let window = limits.recentSeconds + Self.writebackSeconds(kernel)
+        recentSince = now > window ? now - window : 0
         for group in groups { hold(group) }
+    }
+
+    /// Until dirty pages are written: vm.dirty_expire_centisecs and vm.dirty_writeback_centisecs, 35 s unless somebody has set them.
+    private static func writebackSeconds(_ kernel: DeadKernel) -> UInt64 {
+        let parts = [("dirty_expire_interval", UInt32(3000)), ("dirty_writeback_interval", 500)].map { name, usual in
+            let address = kernel.manifest.symbols.addresses[name]
+            return address.flatMap { try? kernel.reader.memory.integer(at: $0, as: UInt32.self) } ?? usual
+        }
+        return parts.reduce(UInt64(0)) { $0 + UInt64($1) } / 100
     }
 
     /// Notes what the processes of a group depend on.
@@ -108,7 +118,9 @@ struct DirtyFileWalk {
             let known = catchUp.entries.count
             for inode in inodes {
                 do throws(MemoryFault) {
-                    if filesystem.isInMemory {
+                    if filesystem.isForeign {
+                        try lookForHeld(at: inode, in: filesystem)
+                    } else if filesystem.isInMemory {
                         try lookInMemory(at: inode, in: filesystem)
                     } else {
                         try look(at: inode, in: filesystem, directories)
@@ -123,6 +135,24 @@ struct DirtyFileWalk {
             }
             if filesystem.isInMemory, catchUp.entries.count > known { add(filesystem) }
         }
+        for device in Set(held.map(\.device)).subtracting(files.devices) {
+            catchUp.faults[device] = "device \(device >> 20):\(device & 0xfffff) is of no filesystem that could be read"
+        }
+    }
+
+    /// A file of a group on a filesystem that is not followed: whether it is there as the group left it nobody knows when it changed within the last moments.
+    private mutating func lookForHeld(at inode: VirtualAddress, in filesystem: MountedFilesystem) throws(MemoryFault) {
+        guard isHeld(inode, in: filesystem), try kernel.uint32(layout.inode.mode, of: inode) & 0o170000 == 0o100000 else {
+            return
+        }
+        let isRecent = try kernel.value(layout.inode.changedSeconds, of: inode) >= recentSince
+        let isChanged = try files.mayHaveChangedPages(kernel.pointer(layout.inode.mapping, of: inode))
+        guard isRecent || isChanged, let name = try files.aliases(of: inode).first else { return }
+        let path = try kernel.path(mount: filesystem.mount, dentry: name, layout: layout.paths)
+        omit(
+            KernelString(bytes: path.bytes),
+            "it changed shortly before the crash, and what of \(filesystem.identity.typeName) had not left the guest's memory is lost",
+            isHeld: true, inode, filesystem)
     }
 
     private func isHeld(_ inode: VirtualAddress, in filesystem: MountedFilesystem) -> Bool {
@@ -189,9 +219,13 @@ struct DirtyFileWalk {
         guard isRecent || isChanged || isHeld else { return }
 
         var names: [VirtualAddress] = []
+        var isHidden = filesystem.isPart
         for alias in try files.aliases(of: inode) {
-            // What the guest sees only a part of has no path there elsewhere.
-            guard try files.shows(filesystem, alias) else { continue }
+            // What the guest sees only a part of has no path there elsewhere, and what is below another mount is not seen: its path leads into that.
+            guard try files.shows(filesystem, alias) else {
+                isHidden = true
+                continue
+            }
             if try !kernel.isUnhashed(alias, layout: layout.paths) {
                 names.append(alias)
             } else if try kernel.pointer(layout.paths.dentryParent, of: alias) != alias {
@@ -202,9 +236,10 @@ struct DirtyFileWalk {
         let links = try kernel.uint32(fields.links, of: inode)
         guard links > 0 else { return }
         guard let name = names.first else {
-            if filesystem.isPart { return }
+            if isHidden, !isHeld || !(isRecent || isChanged) { return }
             let text = "inode \(number) of the filesystem at \(KernelString(bytes: filesystem.mountPoint))"
-            omit(KernelString(text), "it changed, and its name is not in memory", isHeld: false)
+            let reason = isHidden ? "it changed, and another mount hides it" : "it changed, and its name is not in memory"
+            omit(KernelString(text), reason, isHeld: isHidden, inode, filesystem)
             return
         }
         let path = try kernel.path(mount: filesystem.mount, dentry: name, layout: layout.paths).bytes
@@ -254,7 +289,7 @@ struct DirtyFileWalk {
             }
         var runs: [PageRun] = []
         do {
-            runs = try files.pages(ofMapping: mapping, choice, frames: frames)
+            runs = try files.pages(ofMapping: mapping, isInMemory: filesystem.isInMemory, choice, frames: frames)
             if filesystem.isInMemory { runs = try withSwapped(runs, ofMapping: mapping) }
         } catch {
             omit(KernelString(bytes: path), "its cached pages cannot be read: \(error)", isHeld: isHeld, inode, filesystem)

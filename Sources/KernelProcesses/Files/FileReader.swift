@@ -67,7 +67,8 @@ public struct FileReader {
 
     /// The symbols that the reader asks for; missing ones only make files of their kind unsupported.
     public static let symbols: Set<String> = FileOperations.symbols.union([
-        "vmemmap_base", "tick_nsec", "tk_ntp_data", "super_blocks", "packet_direct_xmit",
+        "vmemmap_base", "tick_nsec", "tk_ntp_data", "super_blocks", "dirty_expire_interval", "dirty_writeback_interval",
+        "packet_direct_xmit",
     ])
 
     /// - Parameters:

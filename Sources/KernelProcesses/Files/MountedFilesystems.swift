@@ -1,7 +1,7 @@
 import GuestMemory
 import KernelObjects
 
-/// A filesystem whose contents may be lost with the guest's memory, and the mount through which the guest's init sees it.
+/// A filesystem whose last contents may be lost with the guest's memory, and the mount through which the guest's init sees it.
 struct MountedFilesystem: Sendable {
     var identity: FilesystemIdentity
     /// `struct vfsmount *`.
@@ -12,6 +12,10 @@ struct MountedFilesystem: Sendable {
     var isInMemory: Bool
     /// The guest's init does not see the whole of it.
     var isPart = false
+    /// What changed on it last is not brought to where it lasts: it is no single disk's.
+    var isForeign = false
+    /// Its dentries on which something else is mounted, so that nothing below them is seen.
+    var covered: Set<VirtualAddress> = []
 }
 
 /// Finds filesystems and the names of what is in them.
@@ -19,6 +23,15 @@ struct FilesystemWalk {
     let kernel: KernelReader
     let layout: FileLayout
     private(set) var gaps: [Gap] = []
+
+    /// Filesystems whose contents last, though they are on no block device (`s_bdev`) or on several, by `file_system_type.name`.
+    private static let foreignTypes: Set<String> = [
+        "9p", "afs", "bcachefs", "btrfs", "ceph", "cifs", "fuse", "jffs2", "nfs", "nfs4", "orangefs", "smb3", "ubifs",
+        "vboxsf", "virtiofs", "zfs",
+    ]
+
+    /// Devices of all filesystems that could be read (`s_dev`).
+    private(set) var devices: Set<UInt64> = []
 
     /// The most filesystems, and mounts of one, that are believed.
     private static let limit = 1 << 16
@@ -32,7 +45,7 @@ struct FilesystemWalk {
         gaps.append(Gap(object: object, field: field, fault: fault))
     }
 
-    /// Filesystems on disks that can be written to, and those in memory; the root filesystem first.
+    /// Filesystems that can be written to and whose contents last, and those in memory; the root filesystem first.
     mutating func volatileFilesystems() -> [MountedFilesystem] {
         guard let head = kernel.symbols.addresses["super_blocks"] else {
             note(MemoryFault(.damaged("no symbol super_blocks"), at: .null), object: "filesystems", field: "super_blocks")
@@ -45,17 +58,19 @@ struct FilesystemWalk {
         for superblock in superblocks {
             do throws(MemoryFault) {
                 let identity = try kernel.filesystem(ofSuperblock: superblock, layout: layout.superblock)
+                devices.insert(identity.device)
                 let isInMemory = identity.typeName == "tmpfs"
-                guard isInMemory || (identity.isOnBlockDevice && !identity.isReadOnly), !identity.isKernelInternal,
-                    let mount = try mount(of: superblock)
+                let isForeign = !identity.isOnBlockDevice && Self.foreignTypes.contains(identity.typeName)
+                guard isInMemory || ((identity.isOnBlockDevice || isForeign) && !identity.isReadOnly),
+                    !identity.isKernelInternal, let mount = try mount(of: superblock)
                 else { continue }
                 let root = try kernel.pointer(layout.superblock.root, of: superblock)
                 let shown = try kernel.pointer(layout.catchUp.mountRoot, of: mount - layout.catchUp.mountEmbedded.offset)
                 let point = try kernel.path(mount: mount, dentry: shown, layout: layout.paths)
                 found.append(
                     MountedFilesystem(
-                        identity: identity, mount: mount, mountPoint: point.bytes, isInMemory: isInMemory, isPart: shown != root
-                    ))
+                        identity: identity, mount: mount, mountPoint: point.bytes, isInMemory: isInMemory,
+                        isPart: shown != root, isForeign: isForeign, covered: try coveredPlaces(of: mount)))
             } catch {
                 note(error, object: "filesystem \(superblock)", field: "super_block")
             }
@@ -63,17 +78,31 @@ struct FilesystemWalk {
         return found.sorted { $0.mountPoint.count < $1.mountPoint.count }
     }
 
+    /// The dentries of a mount (`struct vfsmount *`) on which others are mounted.
+    private func coveredPlaces(of mount: VirtualAddress) throws(MemoryFault) -> Set<VirtualAddress> {
+        let fields = layout.catchUp
+        var places: Set<VirtualAddress> = []
+        var mounts: [VirtualAddress] = []
+        let head = mount - fields.mountEmbedded.offset + fields.mountChildren.offset
+        if let fault = kernel.forEach(onList: head, link: fields.mountChildLink, limit: Self.limit, { mounts.append($0) }) {
+            throw fault
+        }
+        for child in mounts { places.insert(try kernel.pointer(fields.mountPoint, of: child)) }
+        return places
+    }
+
     /// Whether the mount of a filesystem leads to a name.
     func shows(_ filesystem: MountedFilesystem, _ dentry: VirtualAddress) throws(MemoryFault) -> Bool {
-        guard filesystem.isPart else { return true }
         let root = try kernel.pointer(
             layout.catchUp.mountRoot, of: filesystem.mount - layout.catchUp.mountEmbedded.offset)
         var current = dentry
         // PATH_MAX
         for _ in 0..<4096 {
+            if filesystem.covered.contains(current) { return false }
             if current == root { return true }
             let above = try kernel.pointer(layout.paths.dentryParent, of: current)
-            if above == current { return false }
+            // Of a name that was removed the last directory need not lead to the root.
+            if above == current { return !filesystem.isPart }
             current = above
         }
         return false

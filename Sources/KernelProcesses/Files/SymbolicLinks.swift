@@ -15,7 +15,7 @@ extension FilesystemWalk {
             return KernelString(bytes: Array(try kernel.memory.bytes(at: text, count: Int(size)).prefix { $0 != 0 }))
         }
         let mapping = try kernel.pointer(layout.inode.mapping, of: inode)
-        guard let run = try? pages(ofMapping: mapping, .all, frames: frames).first, run.address.rawValue == 0,
+        guard let run = try? pages(ofMapping: mapping, isInMemory: true, .all, frames: frames).first, run.address.rawValue == 0,
             let bytes = try? kernel.bytes(at: run.frame.address, count: Int(size))
         else { return nil }
         return KernelString(bytes: Array(bytes.prefix { $0 != 0 }))

@@ -15,6 +15,8 @@ struct AddressSpaceLayout: Sendable {
     let futureFlags: Field?
     /// Of the processor's part of it; nil: the kernel knows no protection keys.
     let protectionKeys: Field?
+    /// Present with CONFIG_MEMBARRIER.
+    let memoryBarriers: Field?
     let executable: Field
     let ioContexts: Field?
 
@@ -54,6 +56,7 @@ struct AddressSpaceLayout: Sendable {
         flags = try mm.field("flags")
         futureFlags = mm.optional("def_flags")
         protectionKeys = mm.optional("context.pkey_allocation_map")
+        memoryBarriers = mm.optional("membarrier_state")
         executable = try mm.field("exe_file")
         ioContexts = mm.optional("ioctx_table")
 

@@ -51,6 +51,7 @@ extension DeadKernel {
             space.locksFutureMappings = future & AreaFlags.locked != 0
             space.locksFutureMappingsOnFault = future & AreaFlags.lockedOnFault != 0
         }
+        if let field = fields.memoryBarriers { space.memoryBarriers = try reader.uint32(field, of: mm) }
         if let field = fields.protectionKeys {
             space.protectionKeys = UInt16(truncatingIfNeeded: try reader.value(field, of: mm))
         }

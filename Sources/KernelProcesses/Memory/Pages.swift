@@ -209,6 +209,11 @@ public struct KernelPages: PageSupply {
             // Up to 6.6 (commit a08c7193e4f1) an entry of hugetlbfs stands for a huge page, and counts as one.
             let first = isHuge && entry.count == 1 ? entry.index &* count : entry.index
             guard first >> 50 == 0 else { throw PageSupplyError("page \(first) of a page cache") }
+            if !isHuge, entry.isOneOfSeveral(folioPages: count) {
+                let page = FrameNumber(frame.rawValue &+ entry.index & (count - 1))
+                try collector.add(VirtualAddress(start.rawValue &+ first << 12), page, body)
+                continue
+            }
             for index in 0..<count {
                 try collector.add(
                     VirtualAddress(start.rawValue &+ (first &+ index) << 12), FrameNumber(frame.rawValue &+ index), body)

@@ -59,6 +59,8 @@ extension DeadKernel {
         guard let fields = layout.swap, let table = manifest.symbols.addresses["swap_info"] else { return nil }
         let area = try reader.memory.pointer(at: table + type * 8)
         guard !area.isNull, try reader.value(fields.flags, of: area) & SwapLayout.used != 0 else { return nil }
+        // The table ends before the numbers that stand for pages in migration and the like do.
+        if let number = fields.number, try reader.value(number, of: area) != UInt64(type) { return nil }
         return area
     }
 

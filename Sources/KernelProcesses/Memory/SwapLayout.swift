@@ -4,6 +4,7 @@ import KernelTypes
 /// `struct swap_info_struct`, `struct swap_extent` and what keeps pages on their way to a swap area (include/linux/swap.h, mm/swapfile.c, mm/swap_table.h).
 struct SwapLayout: Sendable {
     let flags, inUse, pageLimit: Field
+    let number: Field?
     let extents: Field
     let extentNode, extentStart, extentCount, extentBlock: Field
     let rbTree: RedBlackTreeLayout
@@ -55,6 +56,7 @@ struct SwapLayout: Sendable {
         else { return nil }
         self.flags = flags
         self.inUse = inUse
+        number = area.optional("type")
         pageLimit = max
         self.extents = extents
         extentNode = node

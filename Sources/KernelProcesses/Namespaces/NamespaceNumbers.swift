@@ -11,6 +11,8 @@ struct NamespaceLayout: Sendable {
     }
     let uts, ipc, mount, network, cgroup: Kind
     let time: Kind?
+    let timeOfChildren: Field?
+    let pidOfChildren: Field?
     let pidNumber: Field
     let userNumber: Field
     let nodeName, domainName: Field
@@ -27,6 +29,8 @@ struct NamespaceLayout: Sendable {
         network = try kind("net_ns", "net")
         cgroup = try kind("cgroup_ns", "cgroup_namespace")
         time = types.has("time_namespace") ? try kind("time_ns", "time_namespace") : nil
+        timeOfChildren = proxy.optional("time_ns_for_children")
+        pidOfChildren = proxy.optional("pid_ns_for_children")
         pidNumber = try types.structure("pid_namespace").field("ns.inum")
         userNumber = try types.structure("user_namespace").field("ns.inum")
         nodeName = try types.structure("uts_namespace").field("name.nodename")
@@ -40,6 +44,22 @@ struct NamespaceLayout: Sendable {
 }
 
 extension DeadKernel {
+    /// Which namespace a process has chosen for its children (unshare(2) or setns(2) with CLONE_NEWPID or CLONE_NEWTIME) that is not its own; nil: none.
+    func namespaceOfChildren(of task: TaskAddress, besides own: Namespaces) throws(MemoryFault) -> String? {
+        let proxy = try reader.pointer(layout.task.nsproxy, of: task)
+        if proxy.isNull { return nil }
+        let fields = layout.namespaces
+        if let field = fields.pidOfChildren {
+            let namespace = try reader.pointer(field, of: proxy)
+            if !namespace.isNull, try reader.uint32(fields.pidNumber, of: namespace) != own.pid { return "pid" }
+        }
+        if let field = fields.timeOfChildren, let time = fields.time {
+            let namespace = try reader.pointer(field, of: proxy)
+            if !namespace.isNull, try reader.uint32(time.number, of: namespace) != own.time { return "time" }
+        }
+        return nil
+    }
+
     /// The numbers of a task's namespaces; zeros for a task that has left them (a zombie).
     func namespaces(of task: TaskAddress) throws(MemoryFault) -> Namespaces {
         var result = Namespaces()

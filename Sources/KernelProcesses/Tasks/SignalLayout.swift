@@ -5,6 +5,8 @@ struct SignalLayout: Sendable {
     let threadHead: Field
     let pids: Field
     let flags: Field
+    /// Threads that have yet to stop (`group_stop_count`).
+    let stopCount: Field
     let sharedPending: Field
     let resourceLimits: Field
     let isChildSubreaper: Field
@@ -41,6 +43,7 @@ struct SignalLayout: Sendable {
         threadHead = try signal.field("thread_head")
         pids = try signal.field("pids")
         flags = try signal.field("flags")
+        stopCount = try signal.field("group_stop_count")
         sharedPending = try signal.field("shared_pending")
         resourceLimits = try signal.field("rlim")
         isChildSubreaper = try signal.field("is_child_subreaper")

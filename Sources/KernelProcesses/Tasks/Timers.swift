@@ -149,7 +149,7 @@ extension DeadKernel {
             switch clock {
             case PosixTimer.processClock:
                 left = try remaining(until: reader.value(fields.posixProcessorTime, of: timer), on: .run, ofSignal: signal)
-            case PosixTimer.threadClock, ..<0:
+            case ..<0:
                 // Of one thread, or of another process: whether it is armed is all that is of use.
                 left = try reader.value(fields.posixProcessorTime, of: timer) == 0 ? nil : 1
             default:
