@@ -31,6 +31,9 @@ enum IPCAssessment {
             }
             if segment.permissions.mode & locked != 0 { add(.degraded, "\(name) is no longer locked in memory (SHM_LOCK)") }
         }
+        if namespace.removesUnusedSegments, !namespace.segments.isEmpty {
+            add(.degraded, "kernel.shm_rmid_forced is off in its ipc namespace after the restore")
+        }
         let defaultLimit = UInt64(namespace.messageLimits.dropFirst().first ?? 0)
         for queue in namespace.messageQueues {
             let name = "message queue \(queue.permissions.id)"
@@ -54,6 +57,56 @@ enum IPCAssessment {
             }
         }
         if namespace.posixQueues > 0 { add(.degraded, "\(namespace.posixQueues) POSIX message queues are lost") }
+        for reason in excesses(of: namespace) { add(.refused, reason) }
+        return found
+    }
+
+    /// What is beyond limits that were lowered when it was there already. CRIU sets the limits first (prepare_ipc_ns of criu/ipc_ns.c), and beyond them the
+    /// kernel makes nothing (newseg of ipc/shm.c, newque and do_msgsnd of ipc/msg.c, newary of ipc/sem.c, ipc_addid of ipc/util.c).
+    private static func excesses(of namespace: IPCNamespace) -> [String] {
+        var found: [String] = []
+        func check(_ holder: String, has amount: UInt64, _ what: String, _ setting: String, allows limit: UInt64) {
+            guard amount > limit else { return }
+            found.append("\(holder) has \(amount) \(what), more than kernel.\(setting) allows (\(limit))")
+        }
+        let all = "its ipc namespace"
+
+        var pages: UInt64 = 0
+        for segment in namespace.segments {
+            let name = "System V shared memory \(segment.permissions.id)"
+            check(name, has: segment.restoredBytes, "bytes", "shmmax", allows: namespace.largestSegment)
+            let (sum, isOverflow) = pages.addingReportingOverflow(
+                segment.restoredBytes / 4096 + (segment.restoredBytes % 4096 == 0 ? 0 : 1))
+            pages = isOverflow ? .max : sum
+        }
+        check(all, has: pages, "pages of System V shared memory", "shmall", allows: namespace.segmentPages)
+        let segments = UInt64(namespace.segments.count)
+        check(all, has: segments, "segments of System V shared memory", "shmmni", allows: UInt64(namespace.segmentCount))
+
+        func messageLimit(_ index: Int) -> UInt64 {
+            index < namespace.messageLimits.count ? UInt64(namespace.messageLimits[index]) : 0
+        }
+        for queue in namespace.messageQueues {
+            let largest = queue.messages.reduce(0) { max($0, $1.bytes.count) }
+            let name = "a message of message queue \(queue.permissions.id)"
+            check(name, has: UInt64(largest), "bytes", "msgmax", allows: messageLimit(0))
+        }
+        check(all, has: UInt64(namespace.messageQueues.count), "message queues", "msgmni", allows: messageLimit(2))
+
+        // They are of type int, and nothing keeps them from being negative.
+        func semaphoreLimit(_ index: Int) -> UInt64 {
+            guard index < namespace.semaphoreLimits.count else { return 0 }
+            return UInt64(max(Int32(bitPattern: namespace.semaphoreLimits[index]), 0))
+        }
+        var semaphores: UInt64 = 0
+        for set in namespace.semaphoreSets {
+            let count = UInt64(set.values.count)
+            let name = "semaphore set \(set.permissions.id)"
+            check(name, has: count, "semaphores", "sem (SEMMSL)", allows: semaphoreLimit(0))
+            semaphores &+= count
+        }
+        check(all, has: semaphores, "semaphores", "sem (SEMMNS)", allows: semaphoreLimit(1))
+        check(all, has: UInt64(namespace.semaphoreSets.count), "semaphore sets", "sem (SEMMNI)", allows: semaphoreLimit(3))
         return found
     }
 

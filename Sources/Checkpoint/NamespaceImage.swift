@@ -35,7 +35,8 @@ enum NamespaceImage {
             entry.unsigned(6, namespace.largestSegment)
             entry.unsigned(7, namespace.segmentPages)
             entry.unsigned(8, namespace.segmentCount)
-            entry.flag(9, namespace.removesUnusedSegments)
+            // CRIU attaches each segment to fill it, and with shm_rmid_forced it would go when it is detached (shm_may_destroy of ipc/shm.c).
+            entry.flag(9, namespace.removesUnusedSegments && namespace.segments.isEmpty)
             let limits = namespace.posixQueueLimits
             for index in 0..<3 { entry.unsigned(UInt32(10 + index), index < limits.count ? limits[index] : 0) }
             if limits.count == 5 {
@@ -66,8 +67,7 @@ enum NamespaceImage {
     static func segment(_ segment: SharedSegment) -> ProtobufMessage {
         ProtobufMessage { entry in
             entry.message(1, description(segment.permissions))
-            // CRIU takes what is attached of one that is smaller than its huge pages for a part of something (fixup_sysv_shmems of criu/shmem.c).
-            entry.unsigned(2, segment.hugePageBytes == 0 ? segment.sizeBytes : segment.wholeBytes)
+            entry.unsigned(2, segment.restoredBytes)
             entry.flag(3, true)
             // SHM_HUGETLB
             if segment.hugePageBytes != 0 { entry.unsigned(4, MemoryImage.hugePageSize(segment.hugePageBytes) | 0o4000) }
@@ -100,4 +100,10 @@ enum NamespaceImage {
     static func padded(_ bytes: [UInt8]) -> [UInt8] {
         bytes + Array(repeating: 0, count: (8 - bytes.count % 8) % 8)
     }
+}
+
+extension SharedSegment {
+    /// The size that CRIU asks for. It takes what is attached of one that is smaller than its huge pages for a part of something
+    /// (fixup_sysv_shmems of criu/shmem.c).
+    var restoredBytes: UInt64 { hugePageBytes == 0 ? sizeBytes : wholeBytes }
 }

@@ -96,6 +96,7 @@ struct ProcessPlan: Sendable {
         if process.exitSignal != 17, process.exitSignal != 0 {
             degrade("its exit signal was \(process.exitSignal); it is SIGCHLD now")
         }
+        for concern in KeyringAssessment.concerns(about: process) { degrade(concern) }
     }
 
     private mutating func checkThread(_ thread: DeadThread) {
@@ -126,6 +127,10 @@ struct ProcessPlan: Sendable {
         if thread.scheduling.hasMemoryPolicy {
             degrade("\(name) had a NUMA memory policy (set_mempolicy), which CRIU does not set")
         }
+        if thread.hasPortPermissions {
+            refuse("\(name) has permissions for I/O ports (ioperm, iopl), which are not set again")
+        }
+        for concern in ThreadControlAssessment.concerns(about: thread) { degrade(concern) }
         guard let state = thread.floatingPoint, state.legacy.count == 512 else {
             refuse("the vector registers of \(name) could not be read")
             return
@@ -139,6 +144,12 @@ struct ProcessPlan: Sendable {
     private mutating func checkMemory(_ space: AddressSpace) {
         if space.executable == nil { refuse("its executable could not be found") }
         checkAsynchronousIO(space)
+        if space.hasSegmentDescriptors {
+            refuse("it has descriptors of segments of its own (modify_ldt), which are not set again")
+        }
+        if space.mergesFutureMappings {
+            degrade("memory that it maps from now on is not merged with that of others (PR_SET_MEMORY_MERGE)")
+        }
         var last: UInt64 = 0
         for mapping in space.mappings {
             if mapping.start.rawValue < last || mapping.end <= mapping.start

@@ -12,6 +12,10 @@ public struct KernelLayout: Sendable {
     let signal: SignalLayout
     let cgroup: CgroupLayout
     let credentials: CredentialsLayout
+    /// nil for a kernel without keys.
+    let keyrings: KeyringLayout?
+    let portPermissions: PortPermissionLayout
+    let schedulingRequests: SchedulingRequestLayout
     let namespaces: NamespaceLayout
     let ipc: IPCLayout?
     let network: NetworkNamespaceLayout?
@@ -50,6 +54,9 @@ public struct KernelLayout: Sendable {
         signal = try SignalLayout(types)
         cgroup = try CgroupLayout(types)
         credentials = try CredentialsLayout(types)
+        keyrings = KeyringLayout(types)
+        portPermissions = PortPermissionLayout(types)
+        schedulingRequests = SchedulingRequestLayout(types)
         namespaces = try NamespaceLayout(types)
         ipc = IPCLayout(types)
         network = NetworkNamespaceLayout(types)
@@ -89,6 +96,8 @@ public final class DeadKernel {
     public internal(set) var gaps: [Gap] = []
     var cgroupPaths: [VirtualAddress: [UInt8]] = [:]
     var seccompFilters: [VirtualAddress: SeccompFilter] = [:]
+    /// Whether each holds keys that somebody put there.
+    var knownSessionKeyrings: [VirtualAddress: Bool] = [:]
     /// What contradicts itself in the process that is being read.
     var contradictions: [MemoryFault] = []
     /// Frames of the zero pages, once they were looked up.
@@ -136,6 +145,7 @@ public final class DeadKernel {
             "zswap_stored_incompressible_pages", "preempt_schedule", "preempt_schedule_common", "preempt_schedule_irq",
             "preempt_schedule_notrace", "__cond_resched",
             "_cond_resched", "hardirq_stack_ptr", "pcpu_hot", "btf_modules", "cgroup_subsys", "blkcg_policy_throtl",
+            "blkcg_policy_iocost",
             "jiffies_64",
         ])
     }

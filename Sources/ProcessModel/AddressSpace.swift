@@ -33,6 +33,10 @@ public struct AddressSpace: Sendable {
     public var coredumpFilter = AddressSpace.defaultCoredumpFilter
     /// MMF_DUMP_FILTER_DEFAULT with CONFIG_CORE_DUMP_DEFAULT_ELF_HEADERS, as distributions have it.
     public static let defaultCoredumpFilter: UInt32 = 0x33
+    /// `mm->context.ldt`: modify_ldt(2) was called.
+    public var hasSegmentDescriptors = false
+    /// MMF_VM_MERGE_ANY: prctl(PR_SET_MEMORY_MERGE).
+    public var mergesFutureMappings = false
     /// `mm->exe_file`, in the group's table of open files.
     public var executable: FileID?
     /// Ascending, not overlapping.

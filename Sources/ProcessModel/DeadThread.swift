@@ -38,6 +38,13 @@ public struct DeadThread: Sendable {
     public var speculation: Speculation = []
     /// prctl(PR_SET_SYSCALL_USER_DISPATCH)
     public var dispatchesCalls = false
+    public var keyrings: Keyrings = []
+    /// ioperm(2) or iopl(2)
+    public var hasPortPermissions = false
+    /// prctl(PR_MCE_KILL)
+    public var hasMemoryErrorPolicy = false
+    /// prctl(PR_SET_IO_FLUSHER)
+    public var isFlusher = false
 
     /// What a thread has forbidden its processor (PFA_SPEC_* of include/linux/sched.h).
     public struct Speculation: OptionSet, Sendable, Hashable {
@@ -122,6 +129,10 @@ public struct Scheduling: Sendable, Hashable {
     public var ioPriority: UInt16 = 0
     /// `task->mempolicy`: set_mempolicy(2) was called.
     public var hasMemoryPolicy = false
+    /// `task->core_cookie`: prctl(PR_SCHED_CORE) was called, here or in a parent.
+    public var hasCoreCookie = false
+    /// `task->uclamp_req` is the user's: sched_setattr(2) with SCHED_FLAG_UTIL_CLAMP.
+    public var hasUtilizationClamps = false
 
     public init() {}
 }

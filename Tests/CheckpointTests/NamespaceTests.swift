@@ -34,6 +34,9 @@ import Testing
         var namespace = IPCNamespace()
         namespace.semaphoreLimits = [32000, 1_024_000_000, 500, 32000]
         namespace.messageLimits = [8192, 16384, 32000]
+        namespace.largestSegment = 1 << 40
+        namespace.segmentPages = 1 << 40
+        namespace.segmentCount = 4096
         namespace.segments = [
             SharedSegment(permissions: permissions(1), sizeBytes: 8192, memory: SharedMemoryID(rawValue: 1))
         ]
@@ -104,6 +107,48 @@ import Testing
             verdict { $0.messageQueues[0].messages += Array(repeating: .init(type: 1, bytes: [1]), count: 16384) } == .refused)
         #expect(verdict { $0.segments[0].permissions.creatorUID = 9 } == .degraded)
         #expect(verdict { $0.posixQueues = 1 } == .degraded)
+    }
+
+    /// CRIU sets the limits before it makes what was there when they were lowered.
+    @Test func whatIsBeyondLoweredLimitsIsRefused() throws {
+        let namespace = try #require(withIPC().group.ipcNamespaces[Self.own])
+        #expect(IPCAssessment.obstacles(of: namespace).isEmpty)
+        let changes: [(setting: String, allowed: (inout IPCNamespace) -> Void, lowered: (inout IPCNamespace) -> Void)] = [
+            ("shmmax", { $0.largestSegment = 8192 }, { $0.largestSegment = 8191 }),
+            ("shmall", { $0.segmentPages = 2 }, { $0.segmentPages = 1 }),
+            ("shmmni", { $0.segmentCount = 1 }, { $0.segmentCount = 0 }),
+            ("msgmax", { $0.messageLimits[0] = 12 }, { $0.messageLimits[0] = 11 }),
+            ("msgmni", { $0.messageLimits[2] = 1 }, { $0.messageLimits[2] = 0 }),
+            ("SEMMSL", { $0.semaphoreLimits[0] = 3 }, { $0.semaphoreLimits[0] = 2 }),
+            ("SEMMNS", { $0.semaphoreLimits[1] = 3 }, { $0.semaphoreLimits[1] = .max }),
+            ("SEMMNI", { $0.semaphoreLimits[3] = 1 }, { $0.semaphoreLimits[3] = 0 }),
+        ]
+        for change in changes {
+            var fitting = namespace
+            change.allowed(&fitting)
+            #expect(IPCAssessment.obstacles(of: fitting).isEmpty, "\(change.setting)")
+            var lowered = namespace
+            change.lowered(&lowered)
+            let obstacles = IPCAssessment.obstacles(of: lowered)
+            #expect(obstacles.map(\.severity) == [.refused], "\(change.setting)")
+            #expect(obstacles.first?.reason.contains(change.setting) == true, "\(obstacles)")
+        }
+        var many = namespace
+        many.largestSegment = .max
+        many.segmentPages = 1 << 54
+        many.segments[0].sizeBytes = .max
+        many.segments += Array(repeating: many.segments[0], count: 4095)
+        #expect(IPCAssessment.obstacles(of: many).map(\.severity) == [.refused], "their pages do not overflow")
+    }
+
+    @Test func segmentsOutliveTheirRestore() throws {
+        var namespace = try #require(withIPC().group.ipcNamespaces[Self.own])
+        namespace.removesUnusedSegments = true
+        #expect(IPCAssessment.obstacles(of: namespace).map(\.severity) == [.degraded])
+        #expect(try ProtobufFields(parsing: NamespaceImage.variables(namespace).bytes).number(9) == 0)
+        namespace.segments = []
+        #expect(IPCAssessment.obstacles(of: namespace).isEmpty)
+        #expect(try ProtobufFields(parsing: NamespaceImage.variables(namespace).bytes).number(9) == 1)
     }
 
     @Test func attachmentsAreWholeOrRefused() throws {

@@ -9,6 +9,8 @@ struct CgroupProgramsLayout: Sendable {
     let lists: Field
     /// How they were attached, by the same index.
     let flags: Field
+    /// The list of those that are asked about devices; nil: not known.
+    let deviceList: Int?
     let listLink: Field
     /// null for a program that was attached by a link.
     let program: Field
@@ -22,6 +24,8 @@ struct CgroupProgramsLayout: Sendable {
             let cgroup = try types.structure("cgroup")
             lists = try cgroup.field("bpf.progs")
             flags = try cgroup.field("bpf.flags")
+            // Before 5.15 by the number that bpf(2) has for it (commit 6fc88c354f3a).
+            deviceList = (types.enumerator("CGROUP_DEVICE") ?? types.enumerator("BPF_CGROUP_DEVICE")).map { Int($0) }
             let entry = try types.structure("bpf_prog_list")
             listLink = try entry.field("node")
             program = try entry.field("prog")
@@ -36,29 +40,35 @@ struct CgroupProgramsLayout: Sendable {
 extension DeadKernel {
     /// BPF_PROG_TYPE_CGROUP_DEVICE (include/uapi/linux/bpf.h).
     private static let deviceProgram: UInt64 = 15
-    /// A cgroup takes at most 64 programs of a kind (BPF_CGROUP_MAX_PROGS).
+    /// A cgroup takes at most 64 programs of a kind (BPF_CGROUP_MAX_PROGS); more of all kinds are not believed.
     private static let programLimit = 64
     /// BPF_MAXINSNS: what a filter of devices needs is a few for each of them.
     private static let instructionLimit: UInt64 = 4096
 
     /// The programs attached to a cgroup: filters of devices that can be loaded again, and how many others there are.
-    func programs(of cgroup: VirtualAddress) throws(MemoryFault) -> (deviceFilters: [ControlGroup.DeviceFilter], others: Int) {
+    /// - Parameter budget: instructions that the filters may still have.
+    func programs(
+        of cgroup: VirtualAddress, instructions budget: inout Int
+    ) throws(MemoryFault) -> (deviceFilters: [ControlGroup.DeviceFilter], others: Int) {
         guard let fields = layout.cgroup.programs else { return ([], 0) }
         var filters: [ControlGroup.DeviceFilter] = []
         var others = 0
+        var limit = Self.programLimit
         for index in 0..<fields.lists.count {
             var entries: [VirtualAddress] = []
             let list = fields.lists.element(index)
             let head = cgroup + list.offset
             let fault =
                 list.size == 8
-                ? reader.forEach(onHashList: head, link: fields.listLink, limit: Self.programLimit) { entries.append($0) }
-                : reader.forEach(onList: head, link: fields.listLink, limit: Self.programLimit) { entries.append($0) }
+                ? reader.forEach(onHashList: head, link: fields.listLink, limit: limit) { entries.append($0) }
+                : reader.forEach(onList: head, link: fields.listLink, limit: limit) { entries.append($0) }
             if let fault { throw fault }
+            limit -= entries.count
             for entry in entries {
                 let program = try reader.pointer(fields.program, of: entry)
-                guard !program.isNull, try reader.value(fields.type, of: program) == Self.deviceProgram,
-                    let instructions = try instructions(of: program, fields)
+                guard (fields.deviceList ?? index) == index, !program.isNull,
+                    try reader.value(fields.type, of: program) == Self.deviceProgram,
+                    let instructions = try instructions(of: program, fields, budget: &budget)
                 else {
                     others += 1
                     continue
@@ -74,9 +84,13 @@ extension DeadKernel {
     ///
     /// The kernel's checks replace what refers to maps, calls and fields of the program's context. Nothing of that is needed to filter devices
     /// (`cg_dev_verifier_ops` converts no access to the context), so a program that has none of it is as it came.
-    private func instructions(of program: VirtualAddress, _ fields: CgroupProgramsLayout) throws(MemoryFault) -> [UInt64]? {
+    private func instructions(
+        of program: VirtualAddress, _ fields: CgroupProgramsLayout, budget: inout Int
+    ) throws(MemoryFault) -> [UInt64]? {
         let count = try reader.value(fields.length, of: program)
         guard 1...Self.instructionLimit ~= count else { return nil }
+        guard Int(count) <= budget else { throw MemoryFault(.damaged("too many device filters"), at: program) }
+        budget -= Int(count)
         let bytes = try reader.memory.bytes(at: program + fields.instructions.offset, count: Int(count) * 8)
         let instructions = stride(from: 0, to: bytes.count, by: 8).map { start in
             bytes[start..<start + 8].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }

@@ -12,6 +12,8 @@ struct CgroupSettingsLayout: Sendable {
         let minimum, low, high, maximum, swapMaximum: Field
         let swapHigh: Field
         let killsAll: Field
+        /// Since 5.19 and 6.8, with CONFIG_ZSWAP.
+        let zswapMaximum, zswapWriteback: Field?
     }
 
     /// `struct task_group` (kernel/sched/sched.h).
@@ -20,6 +22,8 @@ struct CgroupSettingsLayout: Sendable {
         let quota, period: Field?
         let burst: Field?
         let isIdle: Field?
+        /// What was asked for as `cpu.uclamp.min` and `cpu.uclamp.max`, of SCHED_CAPACITY_SCALE; empty without CONFIG_UCLAMP_TASK_GROUP.
+        let clamps: [Field]
     }
 
     /// `struct cpuset` (kernel/cgroup/cpuset-internal.h).
@@ -43,8 +47,17 @@ struct CgroupSettingsLayout: Sendable {
         let rates: [Field]
     }
 
+    /// From `struct blkcg` to its `struct ioc_cgrp` (block/blk-iocost.c), by the number of the policy.
+    struct IOWeight: Sendable {
+        let policyData: Field
+        let policyNumber: Field
+        /// Of `struct ioc_cgrp`.
+        let base, weight: Field
+    }
+
     let memory: Memory?
     let io: IO?
+    let ioWeight: IOWeight?
     let cpu: CPU?
     let cpuset: CPUSet?
     /// `limit` of `struct pids_cgroup` (kernel/cgroup/pids.c).
@@ -53,6 +66,7 @@ struct CgroupSettingsLayout: Sendable {
     init(_ types: TypeTable) {
         memory = try? Memory(types)
         io = try? IO(types)
+        ioWeight = try? IOWeight(types)
         cpu = try? CPU(types)
         cpuset = try? CPUSet(types)
         pidsLimit = try? types.structure("pids_cgroup").field("limit.counter")
@@ -69,6 +83,8 @@ extension CgroupSettingsLayout.Memory {
         swapMaximum = try group.field("swap.max")
         swapHigh = try group.field("swap.high")
         killsAll = try group.field("oom_group")
+        zswapMaximum = group.optional("zswap_max")
+        zswapWriteback = group.optional("zswap_writeback")
     }
 }
 
@@ -84,6 +100,16 @@ extension CgroupSettingsLayout.IO {
     }
 }
 
+extension CgroupSettingsLayout.IOWeight {
+    init(_ types: TypeTable) throws(KernelError) {
+        policyData = try types.structure("blkcg").field("cpd")
+        policyNumber = try types.structure("blkcg_policy").field("plid")
+        let group = try types.structure("ioc_cgrp")
+        base = try group.field("cpd")
+        weight = try group.field("dfl_weight")
+    }
+}
+
 extension CgroupSettingsLayout.CPU {
     init(_ types: TypeTable) throws(KernelError) {
         let group = try types.structure("task_group")
@@ -92,6 +118,17 @@ extension CgroupSettingsLayout.CPU {
         period = group.optional("cfs_bandwidth.period")
         burst = group.optional("cfs_bandwidth.burst")
         isIdle = group.optional("idle")
+        let requests = group.optional("uclamp_req")
+        let value = (try? types.structure("uclamp_se"))?.optional("value")
+        if let requests, let value, requests.count == 2 {
+            clamps = [0, 1].map { index in
+                var field = value
+                field.offset += requests.element(index).offset
+                return field
+            }
+        } else {
+            clamps = []
+        }
     }
 }
 
@@ -216,11 +253,52 @@ extension DeadKernel {
             case "cpuset":
                 guard let field = layout.cgroup.settings.cpuset?.partition else { break }
                 if try reader.value(field, of: state) != 0 { losses.append("CPUs of its own (cpuset.cpus.partition)") }
-            case "io": if try hasIOLimits(at: state) { losses.append("limits of I/O (io.max)") }
+            case "io":
+                if try hasIOLimits(at: state) { losses.append("limits of I/O (io.max)") }
+                if try hasIOWeight(at: state) { losses.append("shares of I/O (io.weight)") }
+            case "memory": losses += try lostZswapSettings(at: state)
+            case "cpu": losses += try lostClamps(at: state)
             default: break
             }
         }
         return losses
+    }
+
+    private func lostZswapSettings(at state: VirtualAddress) throws(MemoryFault) -> [String] {
+        guard let fields = layout.cgroup.settings.memory else { return [] }
+        var losses: [String] = []
+        if let field = fields.zswapMaximum, try reader.value(field, of: state) < Self.mostPages {
+            losses.append("limits of zswap (memory.zswap.max)")
+        }
+        if let field = fields.zswapWriteback, try reader.value(field, of: state) == 0 {
+            losses.append("limits of what zswap writes (memory.zswap.writeback)")
+        }
+        return losses
+    }
+
+    /// `uclamp_none` and `cpu_uclamp_print` of kernel/sched: 0, and SCHED_CAPACITY_SCALE for `max`, ask for nothing. The percentages beside them
+    /// (`uclamp_pct`) are both 0 until somebody writes one.
+    private func lostClamps(at state: VirtualAddress) throws(MemoryFault) -> [String] {
+        guard let fields = layout.cgroup.settings.cpu else { return [] }
+        var losses: [String] = []
+        for (field, (name, unset)) in zip(fields.clamps, [("cpu.uclamp.min", UInt64(0)), ("cpu.uclamp.max", 1024)])
+        where try reader.value(field, of: state) != unset {
+            losses.append("bounds of the CPUs' speed (\(name))")
+        }
+        return losses
+    }
+
+    /// Weights of single disks are not looked at.
+    private func hasIOWeight(at state: VirtualAddress) throws(MemoryFault) -> Bool {
+        guard let fields = layout.cgroup.settings.ioWeight, let policy = manifest.symbols.addresses["blkcg_policy_iocost"]
+        else { return false }
+        let number = try reader.int32(fields.policyNumber, of: policy)
+        guard 0..<fields.policyData.count ~= Int(number) else { return false }
+        let data = try reader.pointer(fields.policyData.element(Int(number)), of: state)
+        guard !data.isNull else { return false }
+        // CGROUP_WEIGHT_DFL, since 5.10 times WEIGHT_ONE (ioc_cpd_alloc).
+        let weight = try reader.value(fields.weight, of: reader.container(of: data, fields.base))
+        return weight != 100 && weight != 100 << 16
     }
 
     private func hasIOLimits(at state: VirtualAddress) throws(MemoryFault) -> Bool {

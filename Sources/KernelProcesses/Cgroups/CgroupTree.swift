@@ -54,28 +54,46 @@ typealias CgroupControllers = [(name: String, state: VirtualAddress)]
 extension DeadKernel {
     /// More cgroups of one group are not believed.
     private static let cgroupLimit = 4096
+    /// Instructions of all device filters of one group.
+    private static let filterLimit = 1 << 18
 
     /// The group's own cgroup and all below it that exist, each after the one it lies in, and what of them cannot be had again.
     /// - Parameter task: one that lies in one of them.
     func cgroups(around task: TaskAddress) throws(MemoryFault) -> (cgroups: [ControlGroup], losses: [String]) {
-        let tree = layout.cgroup.tree
-        var root = try reader.pointer(layout.cgroup.defaultCgroup, of: reader.pointer(layout.task.cgroups, of: task))
-        // The hierarchy's root is level 0, /xenpr 1.
-        while try reader.int32(tree.level, of: root) > 2 { root = try cgroup(above: root) }
-        guard try reader.int32(tree.level, of: root) == 2 else { throw MemoryFault(.damaged("level of a cgroup"), at: root) }
-
+        let nearest = try reader.pointer(layout.cgroup.defaultCgroup, of: reader.pointer(layout.task.cgroups, of: task))
+        let root = try groupCgroup(atOrAbove: nearest)
         let names = try controllerNames()
         var found: [ControlGroup] = []
         var losses: [String] = []
+        var instructions = Self.filterLimit
         var rest = [root]
         while let cgroup = rest.popLast() {
-            guard found.count < Self.cgroupLimit else {
+            guard found.count + rest.count < Self.cgroupLimit else {
                 throw MemoryFault(.damaged("more than \(Self.cgroupLimit) cgroups"), at: root)
             }
-            found.append(try controlGroup(at: cgroup, controllers: names, &losses))
+            found.append(try controlGroup(at: cgroup, controllers: names, &losses, instructions: &instructions))
             rest += try cgroups(below: cgroup).reversed()
         }
         return (found, losses)
+    }
+
+    /// The cgroup below /xenpr that a cgroup lies in. The hierarchy's root is level 0, /xenpr 1, and each is one above its child (cgroup_create of
+    /// kernel/cgroup/cgroup.c).
+    private func groupCgroup(atOrAbove cgroup: VirtualAddress) throws(MemoryFault) -> VirtualAddress {
+        let field = layout.cgroup.tree.level
+        var root = cgroup
+        var level = try reader.int32(field, of: root)
+        // No deeper than its path may be.
+        guard 2...256 ~= level else { throw MemoryFault(.damaged("level of a cgroup"), at: root) }
+        while level > 2 {
+            let parent = try self.cgroup(above: root)
+            guard try reader.int32(field, of: parent) == level - 1 else {
+                throw MemoryFault(.damaged("level of a cgroup's parent"), at: parent)
+            }
+            root = parent
+            level -= 1
+        }
+        return root
     }
 
     private func cgroup(above cgroup: VirtualAddress) throws(MemoryFault) -> VirtualAddress {
@@ -99,7 +117,7 @@ extension DeadKernel {
     }
 
     private func controlGroup(
-        at cgroup: VirtualAddress, controllers names: [String], _ losses: inout [String]
+        at cgroup: VirtualAddress, controllers names: [String], _ losses: inout [String], instructions: inout Int
     ) throws(MemoryFault) -> ControlGroup {
         let tree = layout.cgroup.tree
         var result = ControlGroup(path: KernelString(bytes: try cgroupPath(ofCgroup: cgroup)))
@@ -116,7 +134,7 @@ extension DeadKernel {
         if try reader.pointer(tree.domain, of: cgroup) != cgroup {
             losses.append("cgroup \(result.path) was one of threads (cgroup.type) and is one of processes now")
         }
-        let programs = try programs(of: cgroup)
+        let programs = try programs(of: cgroup, instructions: &instructions)
         result.deviceFilters = programs.deviceFilters
         if programs.others > 0 {
             losses.append("\(programs.others) programs (eBPF) that were attached to cgroup \(result.path) are gone")

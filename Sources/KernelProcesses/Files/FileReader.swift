@@ -58,6 +58,9 @@ public struct FileReader {
     var references: [VirtualAddress: Int] = [:]
     /// Inodes of files in filesystems.
     var inodes: [FileID: VirtualAddress] = [:]
+    /// What waits in a POSIX message queue (`struct mqueue_inode_info`), which any number of files may have open.
+    var queuedMessages: [VirtualAddress: [PosixQueue.Message]] = [:]
+    var ipcBudget = IPCBudget()
 
     struct WaitingConnection {
         var listener: FileID

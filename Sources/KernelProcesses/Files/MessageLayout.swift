@@ -24,10 +24,16 @@ extension KernelReader {
     private static let messageLimit: UInt64 = 1 << 26
     private static let pageSize = 4096
 
-    /// The text of a message: the first page holds the header and text, each following one a `struct msg_msgseg` and text (ipc/msgutil.c).
-    func text(ofMessage message: VirtualAddress, _ layout: MessageLayout) throws(MemoryFault) -> [UInt8] {
+    /// The text of a message, which is paid for before it is read: the first page holds the header and text, each following one a `struct msg_msgseg` and text (ipc/msgutil.c).
+    func text(
+        ofMessage message: VirtualAddress, _ layout: MessageLayout, budget: inout IPCBudget
+    ) throws(MemoryFault) -> [UInt8] {
         let size = try value(layout.size, of: message)
-        guard size <= Self.messageLimit else { throw MemoryFault(.damaged("message of \(size) bytes"), at: message) }
+        guard size <= Self.messageLimit, layout.header < Self.pageSize else {
+            throw MemoryFault(.damaged("message of \(size) bytes"), at: message)
+        }
+        // A message without text takes memory as well.
+        try budget.spend(Int(size) + layout.header, at: message)
         var rest = Int(size)
         var piece = message
         var header = layout.header

@@ -39,11 +39,9 @@ struct PosixQueueLayout: Sendable {
 extension FileReader {
     /// HARD_MSGMAX, the most messages of a queue.
     private static let queuedMessageLimit = 65_536
-    /// The most bytes of a queue's messages that are believed.
-    private static let queuedByteLimit = 64 << 20
 
     /// A POSIX message queue with what waits in it.
-    func posixQueue(ofFileAt address: VirtualAddress, inode: VirtualAddress) throws(MemoryFault) -> OpenFile.Kind {
+    mutating func posixQueue(ofFileAt address: VirtualAddress, inode: VirtualAddress) throws(MemoryFault) -> OpenFile.Kind {
         guard let fields = layout.posixQueues else { return .unsupported("POSIX message queue") }
         let info = kernel.container(of: inode, fields.inode)
         let path = address + layout.file.path.offset
@@ -66,8 +64,10 @@ extension FileReader {
     }
 
     /// A node of the tree for each priority, the lowest first, with its messages in the order in which they came.
-    private func messages(ofQueue info: VirtualAddress, _ fields: PosixQueueLayout) throws(MemoryFault) -> [PosixQueue.Message]
-    {
+    private mutating func messages(
+        ofQueue info: VirtualAddress, _ fields: PosixQueueLayout
+    ) throws(MemoryFault) -> [PosixQueue.Message] {
+        if let known = queuedMessages[info] { return known }
         var nodes: [VirtualAddress] = []
         let fault = kernel.forEach(
             inRedBlackTree: info + fields.tree.offset, link: fields.node, layout: fields.treeLayout,
@@ -75,7 +75,6 @@ extension FileReader {
             { nodes.append($0) })
         if let fault { throw fault }
         var result: [PosixQueue.Message] = []
-        var total = 0
         for node in nodes.reversed() {
             let priority = try kernel.uint32(fields.priority, of: node)
             var messages: [VirtualAddress] = []
@@ -84,14 +83,14 @@ extension FileReader {
                 { messages.append($0) })
             if let fault { throw fault }
             for message in messages {
-                let bytes = try kernel.text(ofMessage: message, fields.message)
-                total += bytes.count
-                guard result.count < Self.queuedMessageLimit, total <= Self.queuedByteLimit else {
-                    throw MemoryFault(.damaged("queue of more than \(Self.queuedByteLimit) bytes"), at: info)
+                guard result.count < Self.queuedMessageLimit else {
+                    throw MemoryFault(.damaged("queue of more than \(Self.queuedMessageLimit) messages"), at: info)
                 }
+                let bytes = try kernel.text(ofMessage: message, fields.message, budget: &ipcBudget)
                 result.append(PosixQueue.Message(priority: priority, bytes: bytes))
             }
         }
+        queuedMessages[info] = result
         return result
     }
 }

@@ -19,6 +19,10 @@ struct AddressSpaceLayout: Sendable {
     let memoryBarriers: Field?
     let executable: Field
     let ioContexts: Field?
+    /// Of the processor's part of it.
+    let segmentDescriptors: Field?
+    /// nil: not known for this kernel.
+    let mergeFlag: UInt64?
 
     let start, end, offset, areaFlags, operations, file, privateData, areaSpace: Field
     /// With CONFIG_NUMA.
@@ -59,6 +63,8 @@ struct AddressSpaceLayout: Sendable {
         memoryBarriers = mm.optional("membarrier_state")
         executable = try mm.field("exe_file")
         ioContexts = mm.optional("ioctx_table")
+        segmentDescriptors = mm.optional("context.ldt")
+        mergeFlag = SamePageMerging.flag(mm)
 
         let area = try types.structure("vm_area_struct")
         start = try area.field("vm_start")

@@ -44,6 +44,7 @@ extension DeadKernel {
         space.transparentHugePagesDisabled = flags >> 24 & 1 == 1
         // MMF_HAS_MDWE, since 6.3 (commit b507808ebce2). Where the bit means something else, as in 5.14 to 5.17, the kernel has no such prctl.
         space.refusesExecutableGain = flags >> 28 & 1 == 1
+        if let flag = fields.mergeFlag { space.mergesFutureMappings = flags & flag != 0 }
         // MMF_DUMP_FILTER_SHIFT and MMF_DUMP_FILTER_BITS.
         space.coredumpFilter = UInt32(flags >> 2 & 0x1ff)
         if let field = fields.futureFlags {
@@ -55,6 +56,7 @@ extension DeadKernel {
         if let field = fields.protectionKeys {
             space.protectionKeys = UInt16(truncatingIfNeeded: try reader.value(field, of: mm))
         }
+        space.hasSegmentDescriptors = try hasSegmentDescriptors(mm)
         space.asynchronousIO = try asynchronousIO(of: mm)
         let executable = try reader.pointer(fields.executable, of: mm)
         if !executable.isNull {

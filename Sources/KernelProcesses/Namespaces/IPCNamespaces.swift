@@ -4,8 +4,15 @@ import KernelTypes
 import ProcessModel
 
 extension GroupBuilder {
-    /// IPCMNI_EXTEND of include/linux/ipc_namespace.h: the most objects of one kind.
-    private static let objectLimit = 1 << 24
+    /// IPCMNI of include/linux/ipc_namespace.h: the most objects of one kind. With `ipcmni_extend` there may be more, which are not believed.
+    private static let objectLimit = 32_768
+    /// More than the nodes of an IDR of so many: the walk counts them too.
+    private static let nodeLimit = 1024
+    /// More messages of one queue are not believed, nor more processes with something to undo in one set.
+    private static let messageLimit = 1 << 20
+    private static let undoLimit = 1 << 16
+    /// About what one `struct sem_undo` takes.
+    private static let undoSize = 64
     /// SEMMSL can be raised to this (`sem_array.sem_nsems` is an int, its values take 2 bytes each in one message to user space).
     private static let semaphoreLimit: UInt64 = 1 << 16
 
@@ -46,10 +53,16 @@ extension GroupBuilder {
     {
         var objects: [VirtualAddress] = []
         let array = namespace + layout.table(table).offset + layout.idr.offset
-        let fault = kernel.reader.forEach(inXArray: array, layout: kernel.layout.xarray, limit: Self.objectLimit) {
+        let limit = Self.objectLimit + Self.nodeLimit
+        let fault = kernel.reader.forEach(inXArray: array, layout: kernel.layout.xarray, limit: limit) {
             objects.append($0.pointer)
         }
         if let fault { throw fault }
+        guard objects.count <= Self.objectLimit else {
+            throw MemoryFault(.damaged("more than \(Self.objectLimit) objects of one kind"), at: array)
+        }
+        // Slots of a node may lead to one and the same child.
+        guard Set(objects).count == objects.count else { throw MemoryFault(.damaged("an object with two ids"), at: array) }
         var alive: [VirtualAddress] = []
         for object in objects where try kernel.reader.value(layout.isDeleted, of: object) == 0 { alive.append(object) }
         return alive
@@ -74,28 +87,28 @@ extension GroupBuilder {
             memory: memory, hugePageBytes: files.sharedMemory[memory]?.hugePageBytes ?? 0)
     }
 
-    private func messageQueue(at queue: VirtualAddress, _ layout: IPCLayout) throws(MemoryFault) -> MessageQueue {
+    private mutating func messageQueue(at queue: VirtualAddress, _ layout: IPCLayout) throws(MemoryFault) -> MessageQueue {
         let reader = kernel.reader
         var addresses: [VirtualAddress] = []
         let head = queue + layout.queueMessages.offset
-        let fault = reader.forEach(onList: head, link: layout.message.link, limit: Self.objectLimit) { addresses.append($0) }
+        let fault = reader.forEach(onList: head, link: layout.message.link, limit: Self.messageLimit) { addresses.append($0) }
         if let fault { throw fault }
         var messages: [MessageQueue.Message] = []
         for address in addresses {
+            let bytes = try reader.text(ofMessage: address, layout.message, budget: &files.ipcBudget)
             messages.append(
-                MessageQueue.Message(
-                    type: try reader.signed(layout.message.type, of: address),
-                    bytes: try reader.text(ofMessage: address, layout.message)))
+                MessageQueue.Message(type: try reader.signed(layout.message.type, of: address), bytes: bytes))
         }
         return MessageQueue(
             permissions: try permissions(at: queue + layout.queuePermissions.offset, layout),
             limitBytes: try reader.value(layout.queueLimit, of: queue), messages: messages)
     }
 
-    private func semaphoreSet(at set: VirtualAddress, _ layout: IPCLayout) throws(MemoryFault) -> SemaphoreSet {
+    private mutating func semaphoreSet(at set: VirtualAddress, _ layout: IPCLayout) throws(MemoryFault) -> SemaphoreSet {
         let reader = kernel.reader
         let count = try reader.value(layout.setCount, of: set)
-        guard count <= Self.semaphoreLimit else { throw MemoryFault(.damaged("set of \(count) semaphores"), at: set) }
+        guard 1...Self.semaphoreLimit ~= count else { throw MemoryFault(.damaged("set of \(count) semaphores"), at: set) }
+        try files.ipcBudget.spend(Int(count) * max(layout.semaphoreSize, 2), at: set)
         var values: [UInt16] = []
         for index in 0..<Int(count) {
             let semaphore = set + layout.setSemaphores.offset + index * layout.semaphoreSize
@@ -104,10 +117,11 @@ extension GroupBuilder {
         }
         var undo: [VirtualAddress] = []
         let head = set + layout.setUndo.offset
-        let fault = reader.forEach(onList: head, link: layout.undoLink, limit: Self.objectLimit) { undo.append($0) }
+        let fault = reader.forEach(onList: head, link: layout.undoLink, limit: Self.undoLimit) { undo.append($0) }
         if let fault { throw fault }
         var undoers = 0
         for structure in undo {
+            try files.ipcBudget.spend(Int(count) * 2 + Self.undoSize, at: structure)
             let adjustments = try reader.pointer(layout.undoAdjustments, of: structure)
             if try reader.memory.bytes(at: adjustments, count: Int(count) * 2).contains(where: { $0 != 0 }) { undoers += 1 }
         }

@@ -30,10 +30,27 @@ struct SeccompLayout: Sendable {
     }
 }
 
-extension DeadKernel {
-    /// MAX_INSNS_PER_PATH (32768) over the least that a filter counts, one instruction and a penalty of four.
-    private static let chainLimit = 32_768 / 5
+/// The filters of a thread as they are met, the newest first.
+struct SeccompChain {
+    /// MAX_INSNS_PER_PATH of kernel/seccomp.c.
+    private static let limit = 32_768
+    /// What each older filter counts beyond its instructions (seccomp_attach_filter).
+    private static let penalty = 4
 
+    private(set) var filters: [SeccompFilter] = []
+    private var length = 0
+
+    /// Adds a filter that is older than the others. The kernel counts instructions of eBPF, of which there are never fewer than of the classic program.
+    mutating func add(_ filter: SeccompFilter, at address: VirtualAddress) throws(MemoryFault) {
+        length += (filter.program?.count ?? 1) + (filters.isEmpty ? 0 : Self.penalty)
+        guard length <= Self.limit else {
+            throw MemoryFault(.damaged("seccomp filters of more than \(Self.limit) instructions"), at: address)
+        }
+        filters.append(filter)
+    }
+}
+
+extension DeadKernel {
     func seccomp(of task: TaskAddress) throws(MemoryFault) -> Seccomp {
         guard let fields = layout.seccomp else {
             guard let mode = layout.task.seccompMode else { return .off }
@@ -47,17 +64,14 @@ extension DeadKernel {
         case 2: break
         case let number: return .other(number)
         }
-        var chain: [SeccompFilter] = []
+        var chain = SeccompChain()
         var address = try reader.pointer(fields.newest, of: task)
         while !address.isNull {
-            guard chain.count < Self.chainLimit else {
-                throw MemoryFault(.damaged("seccomp filters without an end"), at: address)
-            }
-            chain.append(try seccompFilter(at: address, fields))
+            try chain.add(seccompFilter(at: address, fields), at: address)
             address = try reader.pointer(fields.previous, of: address)
         }
-        guard !chain.isEmpty else { throw MemoryFault(.damaged("seccomp mode without a filter"), at: task) }
-        return .filters(chain.reversed())
+        guard !chain.filters.isEmpty else { throw MemoryFault(.damaged("seccomp mode without a filter"), at: task) }
+        return .filters(chain.filters.reversed())
     }
 
     private func seccompFilter(at address: VirtualAddress, _ fields: SeccompLayout) throws(MemoryFault) -> SeccompFilter {

@@ -31,6 +31,11 @@ extension DeadKernel {
         if let selector = fields.dispatchSelector, let length = fields.dispatchLength {
             thread.dispatchesCalls = try reader.value(selector, of: task) | reader.value(length, of: task) != 0
         }
+        thread.keyrings = try keyrings(of: task)
+        thread.hasPortPermissions = try hasPortPermissions(task)
+        let flags = try reader.value(fields.flags, of: task)
+        thread.hasMemoryErrorPolicy = MemoryControls.hasErrorPolicy(flags)
+        thread.isFlusher = MemoryControls.isFlusher(flags)
         return thread
     }
 
@@ -79,6 +84,8 @@ extension DeadKernel {
             if !context.isNull { result.ioPriority = UInt16(truncatingIfNeeded: try reader.value(priority, of: context)) }
         }
         if let field = fields.memoryPolicy { result.hasMemoryPolicy = try !reader.pointer(field, of: task).isNull }
+        result.hasCoreCookie = try hasCoreCookie(task)
+        result.hasUtilizationClamps = try hasUtilizationClamps(task)
         result.possibleCPUs = try possibleCPUs()
         result.affinity = try cpuMask(at: task + fields.affinity.offset, limit: fields.affinity.size)
         return result

@@ -162,6 +162,7 @@ int main(void) {
     if (jumper == 0) jump();
     while (access("child-ready", F_OK) != 0 || access("keys-ready", F_OK) != 0 || access("jumps-ready", F_OK) != 0) usleep(20000);
     need(mlockall(MCL_FUTURE) == 0, "mlockall");
+    need(syscall(SYS_membarrier, 1 << 4 /* REGISTER_PRIVATE_EXPEDITED */, 0, 0) == 0, "membarrier");
     int of_child = syscall(SYS_pidfd_open, child, 0), of_self = syscall(SYS_pidfd_open, getpid(), 0);
     need(of_child >= 0 && of_self >= 0, "pidfd_open");
     int kept = fcntl(of_child, F_DUPFD, 100);
@@ -185,6 +186,7 @@ int main(void) {
     long locked = locked_kilobytes();
     void *memory = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     say("locked-memory", memory != MAP_FAILED && locked_kilobytes() == locked + 1024);
+    say("memory-barriers", syscall(SYS_membarrier, 1 << 3 /* PRIVATE_EXPEDITED */, 0, 0) == 0);
     say("close-on-exec", fcntl(of_child, F_GETFD) == FD_CLOEXEC && fcntl(kept, F_GETFD) == 0);
     say("own-pidfd", syscall(SYS_pidfd_send_signal, of_self, 0, NULL, 0) == 0);
     say("not-ended", epoll_wait(watch, &event, 1, 0) == 0);

@@ -102,6 +102,8 @@ int main(void) {
     set(periodic, CLOCK_MONOTONIC, SIGEV_SIGNAL, 0.1, 0.1, 0);
     double silent_begin = now(CLOCK_MONOTONIC);
     timer_t silent = set(kinds, CLOCK_MONOTONIC, SIGEV_NONE, 1000, 0, 0);
+    // By its signal the process would end.
+    timer_t processor = set(kinds, CLOCK_PROCESS_CPUTIME_ID, SIGEV_SIGNAL, 1000, 0, 0);
     struct itimerval every = {{0, 300000}, {0, 300000}}, of_cpu = {{0, 50000}, {0, 50000}};
     setitimer(ITIMER_REAL, &every, NULL);
     setitimer(ITIMER_VIRTUAL, &of_cpu, NULL);
@@ -127,6 +129,8 @@ int main(void) {
         timer_gettime(silent, &left);
         double passed = 1000 - (left.it_value.tv_sec + left.it_value.tv_nsec / 1e9), off = now(CLOCK_MONOTONIC) - silent_begin - passed;
         fprintf(file, "silent 0 %.3f\n", off < 0 ? -off : off);
+        timer_gettime(processor, &left);
+        fprintf(file, "processor 0 %ld\n", (long)left.it_value.tv_sec);
         fclose(file);
         rename("state.new", "state");
         usleep(50000);
