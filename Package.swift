@@ -9,19 +9,41 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
 ]
 
+/// What each target is built of, by its name.
+nonisolated(unsafe) var parts: [String: [Target.Dependency]] = [:]
+
+/// The dependencies, and theirs. The layout of a structure is part of whatever holds one, and `swift build` compiles a target anew only when one that it names itself
+/// has changed: with less than all of them, old code meets new structures.
+func whole(_ name: String, _ dependencies: [Target.Dependency]) -> [Target.Dependency] {
+    var all: [Target.Dependency] = []
+    var seen: Set<String> = []
+    for dependency in dependencies {
+        guard case .byNameItem(let part, _) = dependency else {
+            all.append(dependency)
+            continue
+        }
+        for each in [dependency] + parts[part, default: []] {
+            guard case .byNameItem(let name, _) = each, seen.insert(name).inserted else { continue }
+            all.append(each)
+        }
+    }
+    parts[name] = all
+    return all
+}
+
 func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
-    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+    .target(name: name, dependencies: whole(name, dependencies), swiftSettings: strict)
 }
 
 /// - Parameter standsAlone: it needs no library where it runs, as the first process of the minor, or the agent on any distribution.
 func program(_ name: String, _ dependencies: [Target.Dependency], standsAlone: Bool = false) -> Target {
     .executableTarget(
-        name: name, dependencies: dependencies, swiftSettings: strict,
+        name: name, dependencies: whole(name, dependencies), swiftSettings: strict,
         linkerSettings: standsAlone ? [.unsafeFlags(["-static-executable"], .when(configuration: .release))] : [])
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: name, dependencies: dependencies, swiftSettings: strict)
+    .testTarget(name: name, dependencies: whole(name, dependencies), swiftSettings: strict)
 }
 
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")

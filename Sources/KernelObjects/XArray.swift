@@ -43,25 +43,38 @@ extension XArrayEntry {
 }
 
 extension KernelReader {
-    /// The entries of an array in ascending order of index.
+    /// The entries of an array in ascending order of index. There can be as many as the guest has pages, so none is kept here.
     /// - Returns: why the walk ended early; nil when it was whole.
-    public func forEach(
-        inXArray array: VirtualAddress, layout: XArrayLayout, limit: Int, _ body: (XArrayEntry) -> Void
-    ) -> MemoryFault? {
+    /// - Throws: what `body` throws, which ends the walk.
+    public func forEach<Failure: Error>(
+        inXArray array: VirtualAddress, layout: XArrayLayout, limit: Int, _ body: (XArrayEntry) throws(Failure) -> Void
+    ) throws(Failure) -> MemoryFault? {
         var remaining = limit
+        var failure: Failure?
+        func goesOn(after entry: XArrayEntry) -> Bool {
+            do throws(Failure) {
+                try body(entry)
+                return true
+            } catch {
+                failure = error
+                return false
+            }
+        }
+        var fault: MemoryFault?
         do throws(MemoryFault) {
             let head = try value(layout.head, of: array)
-            if head == 0 { return nil }
-            guard Self.isNode(head) else {
+            if Self.isNode(head) {
+                _ = try walk(
+                    node: VirtualAddress(head & ~3), base: 0, above: 64, layout: layout, remaining: &remaining, goesOn)
+            } else if head != 0 {
                 // A single entry at index 0 lives in the head; its marks are bits of xa_flags that are not told apart here.
-                body(XArrayEntry(index: 0, value: head, marks: 0xff))
-                return nil
+                _ = goesOn(after: XArrayEntry(index: 0, value: head, marks: 0xff))
             }
-            try walk(node: VirtualAddress(head & ~3), base: 0, above: 64, layout: layout, remaining: &remaining, body)
-            return nil
         } catch {
-            return error
+            fault = error
         }
+        if let failure { throw failure }
+        return fault
     }
 
     /// `xa_is_node`: an internal entry above the sibling and reserved ones.
@@ -95,8 +108,8 @@ extension KernelReader {
 
     private func walk(
         node: VirtualAddress, base: UInt64, above: UInt64, layout: XArrayLayout, remaining: inout Int,
-        _ body: (XArrayEntry) -> Void
-    ) throws(MemoryFault) {
+        _ goesOn: (XArrayEntry) -> Bool
+    ) throws(MemoryFault) -> Bool {
         // Nodes count as well: many may lead to one that is empty.
         guard remaining > 0 else { throw MemoryFault(.damaged("xarray with too many nodes"), at: node) }
         remaining -= 1
@@ -113,8 +126,11 @@ extension KernelReader {
             if entry == 0 { continue }
             let index = base &+ UInt64(slot) << shift
             if Self.isNode(entry) {
-                try walk(
-                    node: VirtualAddress(entry & ~3), base: index, above: shift, layout: layout, remaining: &remaining, body)
+                guard
+                    try walk(
+                        node: VirtualAddress(entry & ~3), base: index, above: shift, layout: layout, remaining: &remaining,
+                        goesOn)
+                else { return false }
             } else if entry & 3 != 2 {
                 // Internal entries that are no nodes are siblings of a multi-index entry, or reserved.
                 guard remaining > 0 else { throw MemoryFault(.damaged("xarray with too many entries"), at: node) }
@@ -128,8 +144,10 @@ extension KernelReader {
                 {
                     slots += 1
                 }
-                body(XArrayEntry(index: index, value: entry, marks: carried, count: UInt64(slots) << shift))
+                let found = XArrayEntry(index: index, value: entry, marks: carried, count: UInt64(slots) << shift)
+                guard goesOn(found) else { return false }
             }
         }
+        return true
     }
 }

@@ -27,16 +27,11 @@ extension FilesystemWalk {
     func pages(
         ofMapping mapping: VirtualAddress, isInMemory: Bool, _ choice: CachedPageChoice, frames: FrameTable
     ) throws(MemoryFault) -> [PageRun] {
-        var entries: [XArrayEntry] = []
-        let array = mapping + layout.pages.pages.offset
-        // Shadows of evicted pages are values; what they stood for is on the disk.
-        if let fault = kernel.forEach(
-            inXArray: array, layout: layout.xarray, limit: 1 << 26, { if !$0.isValue { entries.append($0) } })
-        {
-            throw fault
-        }
         var runs: [PageRun] = []
-        for entry in entries {
+        let array = mapping + layout.pages.pages.offset
+        let fault = try kernel.forEach(inXArray: array, layout: layout.xarray, limit: 1 << 26) { (entry) throws(MemoryFault) in
+            // Shadows of evicted pages are values; what they stood for is on the disk.
+            if entry.isValue { return }
             let flags = try kernel.value(layout.pages.pageFlags, of: entry.pointer)
             // A lone entry in the array's head carries no marks of its own.
             let isMarked = entry.marks != 0xff && entry.marks & 3 != 0
@@ -46,11 +41,11 @@ extension FilesystemWalk {
                 guard isInMemory || !isChanged else {
                     throw MemoryFault(.damaged("page \(entry.index), valid in part only"), at: entry.pointer)
                 }
-                continue
+                return
             }
             switch choice {
-            case .changed: if !isChanged { continue }
-            case .changedOrFrom(let first): if !isChanged, entry.index < first { continue }
+            case .changed: if !isChanged { return }
+            case .changedOrFrom(let first): if !isChanged, entry.index < first { return }
             case .all: break
             }
             let count = UInt32(1) << UInt32(try kernel.order(ofFolio: entry.pointer, layout: layout.pages))
@@ -65,6 +60,7 @@ extension FilesystemWalk {
                 append(address: entry.index << 12, frame: frame, count: count, to: &runs)
             }
         }
+        if let fault { throw fault }
         return runs
     }
 

@@ -39,8 +39,8 @@ struct Ext4Directories {
     let files: FileLayout
     let layout: Ext4Layout
     private let frames: FrameTable
-    /// Pages of the disk's cache, by their place on the disk.
-    private let pages: [UInt64: VirtualAddress]
+    /// The pages of the disk's cache, by their place on the disk.
+    private let cache: VirtualAddress
 
     /// What must be so: the blocks are as large as pages, as those of all but small filesystems are.
     private static let blockSize = UInt64(FrameNumber.size)
@@ -63,15 +63,14 @@ struct Ext4Directories {
         } else {
             return nil
         }
-        var pages: [UInt64: VirtualAddress] = [:]
-        let array = mapping + files.pages.pages.offset
-        if let fault = kernel.forEach(
-            inXArray: array, layout: files.xarray, limit: 1 << 24,
-            { if !$0.isValue, $0.count == 1 { pages[$0.index] = $0.pointer } })
-        {
-            throw fault
-        }
-        self.pages = pages
+        cache = mapping + files.pages.pages.offset
+    }
+
+    /// The page that has a block of the disk, as far as it is one by itself.
+    private func page(ofBlock block: UInt64) throws(MemoryFault) -> VirtualAddress? {
+        guard let entry = try kernel.entry(at: block, inXArray: cache, layout: files.xarray), entry & 1 == 0 else { return nil }
+        let page = VirtualAddress(entry)
+        return try kernel.order(ofFolio: page, layout: files.pages) == 0 ? page : nil
     }
 
     /// EXT4_ENCRYPT_FL, EXT4_EXTENTS_FL, EXT4_INLINE_DATA_FL and EXT4_CASEFOLD_FL (fs/ext4/ext4.h).
@@ -93,7 +92,7 @@ struct Ext4Directories {
         else { return nil }
         var names: [[UInt8]] = []
         for block in blocks {
-            guard let page = pages[block], try isValid(page),
+            guard let page = try page(ofBlock: block), try isValid(page),
                 let found = Self.names(
                     inBlock: try kernel.bytes(ofPage: page, offset: 0, count: FrameNumber.size, frames: frames))
             else { return nil }

@@ -185,24 +185,21 @@ public struct KernelPages: PageSupply {
         ofCache mapping: VirtualAddress, at start: VirtualAddress = .null, _ collector: inout RunCollector,
         _ body: ([PageRun]) -> Bool
     ) throws {
-        var entries: [XArrayEntry] = []
         let array = mapping + kernel.layout.pages.addressSpacePages.offset
         let filesystem = try kernel.filesystem(ofMapping: mapping)
         let isMemoryFile = filesystem == DeadKernel.tmpfsMagic
         let isHuge = filesystem == DeadKernel.hugetlbfsMagic
-        let fault = kernel.reader.forEach(inXArray: array, layout: kernel.layout.xarray, limit: 1 << 24) { entries.append($0) }
-        if let fault { throw PageSupplyError("page cache is unreadable: \(fault)") }
-        for entry in entries {
+        let fault = try kernel.reader.forEach(inXArray: array, layout: kernel.layout.xarray, limit: 1 << 24) { entry in
             if entry.isValue {
                 guard isMemoryFile else { throw PageSupplyError("page \(entry.index) of a removed file is on the disk only") }
                 try kernel.forEachPage(ofSwapped: entry) { try collector.add($0, $1, body) }
-                continue
+                return
             }
             let flags = try kernel.reader.value(kernel.layout.files.pages.pageFlags, of: entry.pointer)
             if flags >> kernel.layout.files.pages.upToDateBit & 1 == 0 {
                 // Of tmpfs it was only reserved (fallocate), and its frame has what somebody else left there: it reads as zeros (shmem_get_folio, mm/shmem.c).
                 guard isMemoryFile else { throw PageSupplyError("page \(entry.index) of a removed file was being read") }
-                continue
+                return
             }
             let frame = try kernel.frame(ofPage: entry.pointer)
             let count = try kernel.pageCount(ofPage: entry.pointer)
@@ -212,13 +209,14 @@ public struct KernelPages: PageSupply {
             if !isHuge, entry.isOneOfSeveral(folioPages: count) {
                 let page = FrameNumber(frame.rawValue &+ entry.index & (count - 1))
                 try collector.add(VirtualAddress(start.rawValue &+ first << 12), page, body)
-                continue
+                return
             }
             for index in 0..<count {
                 try collector.add(
                     VirtualAddress(start.rawValue &+ (first &+ index) << 12), FrameNumber(frame.rawValue &+ index), body)
             }
         }
+        if let fault { throw PageSupplyError("page cache is unreadable: \(fault)") }
     }
 }
 
@@ -241,16 +239,13 @@ extension DeadKernel {
 
     /// The pages of a file on tmpfs that were swapped out, ascending.
     func swappedPages(ofMapping mapping: VirtualAddress) throws -> [PageRun] {
-        var entries: [XArrayEntry] = []
         let array = mapping + layout.pages.addressSpacePages.offset
-        let fault = reader.forEach(inXArray: array, layout: layout.xarray, limit: 1 << 24) {
-            if $0.isValue { entries.append($0) }
-        }
-        if let fault { throw fault }
         var runs: [PageRun] = []
-        for entry in entries {
+        let fault = try reader.forEach(inXArray: array, layout: layout.xarray, limit: 1 << 24) { entry in
+            guard entry.isValue else { return }
             try forEachPage(ofSwapped: entry) { runs.append(PageRun(address: $0, frame: $1)) }
         }
+        if let fault { throw fault }
         return runs
     }
 
