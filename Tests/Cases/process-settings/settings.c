@@ -114,7 +114,8 @@ static void jump(void) {
     volatile int jumps = 0;
     setitimer(ITIMER_REAL, &(struct itimerval){{0, 20000}, {0, 20000}}, NULL);
     if (sigsetjmp(back, 1)) jumps++;
-    if (jumps == 5) close(open("jumps-ready", O_WRONLY | O_CREAT, 0600));
+    // On a busy processor it may be made to jump before it comes here, more than once.
+    if (jumps >= 5) close(open("jumps-ready", O_WRONLY | O_CREAT, 0600));
     while (access("go", F_OK) != 0) pause();
     signal(SIGALRM, SIG_IGN);
     FILE *file = fopen("jumps.new", "w");
