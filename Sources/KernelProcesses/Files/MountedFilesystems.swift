@@ -78,7 +78,8 @@ struct FilesystemWalk {
         return found.sorted { $0.mountPoint.count < $1.mountPoint.count }
     }
 
-    /// The dentries of a mount (`struct vfsmount *`) on which others are mounted.
+    /// The dentries of a mount (`struct vfsmount *`) on which something else is mounted. A directory that is mounted on itself, as the roots of containers are, shows the
+    /// same files.
     private func coveredPlaces(of mount: VirtualAddress) throws(MemoryFault) -> Set<VirtualAddress> {
         let fields = layout.catchUp
         var places: Set<VirtualAddress> = []
@@ -87,7 +88,10 @@ struct FilesystemWalk {
         if let fault = kernel.forEach(onList: head, link: fields.mountChildLink, limit: Self.limit, { mounts.append($0) }) {
             throw fault
         }
-        for child in mounts { places.insert(try kernel.pointer(fields.mountPoint, of: child)) }
+        for child in mounts {
+            let place = try kernel.pointer(fields.mountPoint, of: child)
+            if try kernel.pointer(fields.mountRoot, of: child) != place { places.insert(place) }
+        }
         return places
     }
 
